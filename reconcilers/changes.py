@@ -1,0 +1,97 @@
+"""The two things that travel: a canonical `Change` and the `Frame` that carries a batch of them.
+
+Attribute values are plain JSON values: dates are days since 1970-01-01, instants are microseconds UTC, a rate is
+`[rate_e6, ccy, unit, day_s]`, money is `[minor, ccy]`. Attributes are tri-state: absent from `asserted` means the
+source does not say, `None` means it says there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+Attributes = Mapping[str, Any]
+
+NEVER: Final = -(2**62)  # a watermark that has not been stated yet
+
+
+class Op(StrEnum):
+    """What happened to the record at its source."""
+
+    UPSERT = "UPSERT"  # created or updated; `asserted` may be partial
+    DELETE = "DELETE"  # gone at the source; its last version stays readable as of earlier instants
+    REKEY = "REKEY"  # the business key changed: asserted {"old", "new"}
+    SNAPSHOT = "SNAPSHOT"  # re-read, not changed: same meaning as UPSERT, older than what we may already know
+    GAP = "GAP"  # the source lost events: the record (or, with an empty key, the object) is unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One canonical change of one record in one source system."""
+
+    entity: str  # a name in entities.ENTITIES
+    key: str  # business key of the record, see entities.Entity.key
+    op: Op
+    source: str  # "SYSTEM/instance", e.g. "TIME/kimai-emea"
+    subject: str  # the record's id in its source
+    commit_us: int  # commit instant at the source, microseconds UTC
+    seq: str  # order token, compared as text within (source, entity, subject)
+    asserted: Attributes = field(default_factory=dict)
+    event_id: str = ""
+    origin: tuple[str, int, int] = ("", 0, 0)  # topic, partition, offset of the raw record
+
+    @property
+    def system(self) -> str:
+        """ERP, PSA, HCM, CRM, SCHED or TIME."""
+        return self.source.partition("/")[0]
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON object with short names; `from_record` is its inverse."""
+        return {
+            "e": self.entity, "k": self.key, "o": self.op.value, "s": self.source, "i": self.subject,
+            "t": self.commit_us, "q": self.seq, "a": dict(self.asserted), "x": self.event_id, "r": list(self.origin),
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Change:
+        """The change that `to_record` wrote."""
+        topic, partition, offset = record["r"]
+        return cls(record["e"], record["k"], Op(record["o"]), record["s"], record["i"], record["t"], record["q"],
+                   record["a"], record["x"], (topic, partition, offset))
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A batch on one partition of an axis: changes, and what is known about time when they were sent.
+
+    `number` counts the frames of one producer on this partition from 0 without gaps; a frame without changes is a
+    tick. `watermarks` maps a raw partition ("topic/3") to the commit instant up to which it has been delivered in
+    full. `sources` maps a source to the raw partitions that make it up: its watermark is the minimum over them.
+    `counts` (control axis only) maps "source|object" to running totals of the ingest process that sent the frame.
+    """
+
+    producer: str
+    number: int
+    now_us: int  # processing instant, never before that of an earlier frame of this producer
+    changes: tuple[Change, ...] = ()
+    watermarks: Mapping[str, int] = field(default_factory=dict)
+    sources: Mapping[str, list[str]] = field(default_factory=dict)
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON object; `from_record` is its inverse."""
+        return {
+            "v": 1, "p": self.producer, "n": self.number, "now": self.now_us, "w": dict(self.watermarks),
+            "s": dict(self.sources), "c": {k: dict(v) for k, v in self.counts.items()},
+            "ch": [change.to_record() for change in self.changes],
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Frame:
+        """The frame that `to_record` wrote."""
+        if record.get("v") != 1:
+            raise ValueError(f"frame of version {record.get('v')!r}, this build reads version 1: upgrade the reader")
+        return cls(record["p"], record["n"], record["now"], tuple(map(Change.from_record, record["ch"])),
+                   record["w"], record["s"], record["c"])

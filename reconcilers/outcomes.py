@@ -1,0 +1,29 @@
+"""What `apply` returns: rows for the output topics, keyed, flat, typed as `schemas/avro/<topic>.avsc` says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+
+class Output(StrEnum):
+    """An output topic; the value is its schema's name, the topic is `tieout.<value>.v1`."""
+
+    FINDING_STATE = "finding.state"  # findings now, by finding_id; a tombstone never
+    FINDING_EVENTS = "finding.events"  # every step of a finding, append-only
+    TIME_ENTRY_STATE = "time_entry.state"  # quantities, value, state and holds, by entry_key and project_code
+    BILLING_DECISION = "billing_decision.events"  # READY, HELD[reasons], … whenever an entry's state changes
+    KPI_STATE = "kpi.state"  # KPI cells, by KPI, dimensions, axis and partition
+    SOURCE_STATE = "source.state"  # watermark, counts and state of each source object
+
+
+STATE_OUTPUTS = (Output.FINDING_STATE, Output.TIME_ENTRY_STATE, Output.KPI_STATE, Output.SOURCE_STATE)
+
+
+class Outcome(NamedTuple):
+    """One row for one output topic. `row` None is a tombstone (state topics only)."""
+
+    output: Output
+    key: str
+    row: Mapping[str, Any] | None

@@ -1,0 +1,1 @@
+"""One Avro record per file; values of the output topics."""
