@@ -79,13 +79,14 @@ class Frame:
     watermarks: Mapping[str, int] = field(default_factory=dict)
     sources: Mapping[str, list[str]] = field(default_factory=dict)
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    fresh: tuple[str, ...] = ()  # sources assumed to have kept up with the clock (replay with --assume-fresh)
 
     def to_record(self) -> dict[str, Any]:
         """A JSON object; `from_record` is its inverse."""
         return {
             "v": 1, "p": self.producer, "n": self.number, "now": self.now_us, "w": dict(self.watermarks),
             "s": dict(self.sources), "c": {k: dict(v) for k, v in self.counts.items()},
-            "ch": [change.to_record() for change in self.changes],
+            "ch": [change.to_record() for change in self.changes], "f": list(self.fresh),
         }
 
     @classmethod
@@ -94,4 +95,4 @@ class Frame:
         if record.get("v") != 1:
             raise ValueError(f"frame of version {record.get('v')!r}, this build reads version 1: upgrade the reader")
         return cls(record["p"], record["n"], record["now"], tuple(map(Change.from_record, record["ch"])),
-                   record["w"], record["s"], record["c"])
+                   record["w"], record["s"], record["c"], tuple(record.get("f", ())))

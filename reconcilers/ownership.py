@@ -1,0 +1,76 @@
+"""Who owns which attribute: the order in which systems are believed, from a versioned table."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from tieout.reconcilers.entities import ENTITIES, SYSTEMS
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """For an entity's attribute, the systems in the order in which their word counts."""
+
+    version: int
+    table: Mapping[str, Mapping[str, tuple[str, ...]]]
+    _orders: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    def order(self, entity: str, attribute: str) -> tuple[str, ...]:
+        """Systems from the owner down; a system that is not named is never believed for the attribute."""
+        found = self._orders.get((entity, attribute))
+        if found is None:
+            rows = self.table.get(entity, {})
+            found = rows.get(attribute) or rows.get("*") or self.table["default"]["*"]
+            self._orders[entity, attribute] = found
+        return found
+
+    def owner(self, entity: str, attribute: str) -> str:
+        """The system whose word is the truth."""
+        return self.order(entity, attribute)[0]
+
+
+def ownership_problems(table: Mapping[str, Any]) -> list[str]:
+    """Everything wrong with an ownership table, one sentence each."""
+    problems = [] if isinstance(table.get("version"), int) else ["ownership: 'version' must be an integer"]
+    for entity, rows in table.items():
+        if entity == "version":
+            continue
+        if entity != "default" and entity not in ENTITIES:
+            problems.append(f"ownership: [{entity}] is not an entity; there are {', '.join(ENTITIES)}")
+            continue
+        for attribute, systems in rows.items():
+            if attribute != "*" and entity != "default" and attribute not in ENTITIES[entity].attributes:
+                problems.append(f"ownership: [{entity}] has no attribute '{attribute}'")
+            problems += [f"ownership: {entity}.{attribute} names '{name}', expected one of {', '.join(SYSTEMS)}"
+                         for name in systems if name not in SYSTEMS]
+            if not systems:
+                problems.append(f"ownership: {entity}.{attribute} has no owner")
+    return problems
+
+
+def from_table(table: Mapping[str, Any]) -> Ownership:
+    """The matrix of a parsed TOML table, over the default one; ValueError lists every problem."""
+    if problems := ownership_problems(table):
+        raise ValueError("; ".join(problems))
+    merged: dict[str, dict[str, tuple[str, ...]]] = {}
+    for layer in (_default_table(), table):
+        for entity, rows in layer.items():
+            if entity != "version":
+                merged.setdefault(entity, {}).update({name: tuple(systems) for name, systems in rows.items()})
+    return Ownership(table["version"], merged)
+
+
+@cache
+def default() -> Ownership:
+    """The shipped matrix."""
+    return from_table(_default_table())
+
+
+@cache
+def _default_table() -> dict[str, Any]:
+    return tomllib.loads((files("tieout.reconcilers") / "ownership.toml").read_text(encoding="utf-8"))
