@@ -50,7 +50,7 @@ class Policy:
     flap_days: int = 7  # a finding that returns within it continues its episode
     required_systems: Mapping[str, list[str]] = field(default_factory=_required)
     stale_after_s: Mapping[str, int] = field(default_factory=_limits)
-    calendar: BusinessCalendar = BusinessCalendar()
+    calendar: BusinessCalendar = field(default_factory=BusinessCalendar)
 
     @property
     def rule_version(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -35,7 +35,7 @@ class Interval(NamedTuple):
         return self.start < other.end and other.start < self.end
 
 
-@lru_cache(maxsize=None)
+@cache
 def zone(name: str | None) -> ZoneInfo:
     """The zone of an IANA name; UTC where none is given or the name is not known."""
     try:

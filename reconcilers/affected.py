@@ -1,0 +1,209 @@
+"""Which subjects a record bears on, and which records bear on a subject: the two directions of the join.
+
+Too many is harmless, too few would make the answer depend on the order of arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from tieout.reconcilers.changes import Change, Op
+from tieout.reconcilers.facts import Facts, Pair
+from tieout.reconcilers.views import Record
+
+Subject = tuple[str, str]  # kind, key
+Attributes = Mapping[str, Any]
+
+
+def by(facts: Facts, change: Change) -> set[Subject]:
+    """Subjects that a change bears on, by what the facts know now."""
+    record = facts.get(change.entity, change.key)
+    found = of_record(facts, record) if record else set()
+    if change.op is Op.REKEY and change.entity == "project":
+        for code in (str(change.asserted["old"]), str(change.asserted["new"])):
+            found |= _of_code(facts, code)
+    return found
+
+
+def of_record(facts: Facts, record: Record) -> set[Subject]:
+    """Subjects that a record bears on."""
+    find = _OF.get(record.entity)
+    return set(find(facts, record)) if find else set()
+
+
+def _assertions(record: Record) -> Iterator[Attributes]:
+    for system in record.systems():
+        if last := record.last(system):
+            yield last.attributes
+
+
+def _of_code(facts: Facts, project_code: str) -> set[Subject]:
+    code = facts.code(project_code)
+    found: set[Subject] = {("project", name) for name in facts.codes(code)}
+    found |= {("entry", key) for key in facts.entries_of_project.get(code, ())}
+    found |= {("pair", "|".join(pair)) for pair in facts.pairs_of_project.get(code, ())}
+    return found
+
+
+def _of_project(facts: Facts, record: Record) -> set[Subject]:
+    found = _of_code(facts, record.key)
+    for attributes in _assertions(record):
+        if number := attributes.get("opportunity_no"):
+            found.add(("opportunity", number))
+    return found
+
+
+def _of_alias(facts: Facts, record: Record) -> set[Subject]:
+    found: set[Subject] = set()
+    for attributes in _assertions(record):
+        if attributes.get("entity") == "project":
+            found |= _of_code(facts, str(attributes["old"])) | _of_code(facts, str(attributes["new"]))
+    return found
+
+
+def _of_entry(facts: Facts, record: Record) -> set[Subject]:
+    return {("entry", record.key)}
+
+
+def _of_labour(facts: Facts, record: Record) -> set[Subject]:
+    return {("entry", attributes["origin_ref"]) for attributes in _assertions(record) if attributes.get("origin_ref")}
+
+
+def _of_target(facts: Facts, record: Record) -> set[Subject]:
+    return {("entry", attributes["target"]) for attributes in _assertions(record) if attributes.get("target")
+            and attributes.get("kind", "TIME_ENTRY") == "TIME_ENTRY"}
+
+
+def _of_invoice(facts: Facts, record: Record) -> set[Subject]:
+    return {("entry", key) for key in facts.invoiced.get(record.key, ())}
+
+
+def _of_assignment(facts: Facts, record: Record) -> set[Subject]:
+    return _of_pairs(facts, facts.pairs_of_assignment.get(record.key, ()))
+
+
+def _of_pairs(facts: Facts, pairs: Iterable[Pair]) -> set[Subject]:
+    found: set[Subject] = set()
+    for pair in pairs:
+        found.add(("pair", "|".join(pair)))
+        found |= {("entry", key) for key in facts.entries_of_pair.get(pair, ())}
+    return found
+
+
+def _of_rate(facts: Facts, record: Record) -> set[Subject]:
+    found: set[Subject] = set()
+    for attributes in _assertions(record):
+        level, scope = attributes.get("level"), attributes.get("scope_key")
+        if level is None or scope is None:
+            continue
+        found.add(("card", f"{level}|{scope}|{attributes.get('role_code') or ''}"))
+        found |= _in_scope(facts, level, str(scope))
+    return found
+
+
+def _in_scope(facts: Facts, level: int, scope: str) -> set[Subject]:
+    if level == 1:
+        return {("entry", scope)}
+    if level == 2 and scope in facts.pairs_of_assignment:
+        return _of_pairs(facts, facts.pairs_of_assignment[scope])
+    contract = scope.partition("/")[0] if level == 3 else scope.rpartition(":")[0] if level == 2 else scope
+    codes = set(facts.projects_of_contract.get(contract, ()))
+    if level == 4 and not codes:
+        codes = {scope}
+    if level in (2, 3, 4):
+        return {subject for code in codes for subject in _of_code(facts, code)}
+    return _everything(facts)
+
+
+def _everything(facts: Facts) -> set[Subject]:
+    found: set[Subject] = {("entry", key) for key in facts.entries}
+    found |= {("pair", "|".join(pair)) for pair in facts.assignments}
+    return found | {("project", code) for code in facts.demands}
+
+
+def _of_line(facts: Facts, record: Record) -> set[Subject]:
+    codes = facts.projects_of_contract.get(record.key.rpartition(":")[0], ())
+    return {subject for code in codes for subject in _of_code(facts, code)}
+
+
+def _of_resource(facts: Facts, record: Record) -> set[Subject]:
+    found: set[Subject] = {("pair", "|".join(pair)) for pair in facts.pairs_of_worker.get(record.key, ())}
+    return found | {("entry", key) for key in facts.entries_of_worker.get(record.key, ())}
+
+
+def _of_calendar(facts: Facts, record: Record) -> set[Subject]:
+    workers = facts.workers_of_calendar.get(record.key.rpartition(":")[0], ())
+    return {("pair", "|".join(pair)) for worker in workers for pair in facts.pairs_of_worker.get(worker, ())}
+
+
+def _of_legal_entity(facts: Facts, record: Record) -> set[Subject]:
+    found = _everything(facts) | {("project", key) for entity, key in facts.records if entity == "project"}
+    return found | {("opportunity", key) for entity, key in facts.records if entity == "opportunity"}
+
+
+def _of_demand(facts: Facts, record: Record) -> set[Subject]:
+    return {("project", facts.code(record.key.rpartition(":")[0]))}
+
+
+def _of_opportunity(facts: Facts, record: Record) -> set[Subject]:
+    return {("opportunity", record.key)}
+
+
+def _of_cycle(facts: Facts, record: Record) -> set[Subject]:
+    return {("entry", key) for key in facts.entries}
+
+
+_OF: Final[Mapping[str, Callable[[Facts, Record], Iterable[Subject]]]] = {
+    "project": _of_project, "alias": _of_alias, "time_entry": _of_entry, "posted_labour": _of_labour,
+    "coverage": _of_target, "write_off": _of_target, "invoice": _of_invoice, "assignment": _of_assignment,
+    "rate": _of_rate, "contract_line": _of_line, "resource": _of_resource, "calendar_day": _of_calendar,
+    "legal_entity": _of_legal_entity, "staffing_demand": _of_demand, "opportunity": _of_opportunity,
+    "billing_cycle": _of_cycle,
+}
+
+
+# -- the other direction -------------------------------------------------------------------------
+
+
+_WIDE: Final = frozenset(("rate", "legal_entity", "billing_cycle", "alias"))
+
+
+def later_commits(facts: Facts, kind: str, subject: str, instant: int) -> set[int]:
+    """Commit instants after `instant` of records that arrived before the subject but bear on it."""
+    newer = facts.newer_masters(instant)
+    if not newer:
+        return set()
+    interest = set(_bearing_on(facts, kind, subject))
+    wide = _WIDE | {"calendar_day"} if kind == "pair" else _WIDE
+    return {commit for commit, identity in newer if identity[0] in wide or identity in interest}
+
+
+def _bearing_on(facts: Facts, kind: str, subject: str) -> Iterator[tuple[str, str]]:
+    """Identities of the masters that bear on a subject."""
+    if kind == "entry":
+        workers = {pair[1] for pair in facts.pairs_of_entry(subject)}
+        yield from (("resource", worker) for worker in workers)
+        for code in facts.projects_of_entry.get(subject, ()):
+            yield from _of_masters(facts, code)
+            for worker in workers:
+                yield from (("assignment", key) for key in facts.assignments.get((facts.code(code), worker), ()))
+        for cover in facts.coverage.get(subject, ()):
+            yield "invoice", ":".join(cover.split(":")[:2])
+    elif kind == "pair":
+        code, _, worker = subject.rpartition("|")
+        yield "resource", worker
+        yield from _of_masters(facts, code)
+        yield from (("assignment", key) for key in facts.assignments.get((code, worker), ()))
+    elif kind == "project":
+        yield from _of_masters(facts, subject)
+        yield from (("staffing_demand", key) for key in facts.demands.get(facts.code(subject), ()))
+    elif kind == "opportunity":
+        yield from (("project", code) for code in facts.projects_of_opportunity.get(subject, ()))
+
+
+def _of_masters(facts: Facts, project_code: str) -> Iterator[tuple[str, str]]:
+    for code in facts.codes(project_code):
+        yield "project", code
+        for contract in facts.contracts_of_project.get(code, ()):
+            yield from (("contract_line", key) for key in facts.lines.get(contract, ()))

@@ -1,0 +1,367 @@
+"""The world as of an instant: what rules see. Views are merged by ownership, codes and dates are resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tieout.reconcilers.facts import Facts, Pair
+from tieout.reconcilers.policy import Policy
+from tieout.reconcilers.quantities import Rounding
+from tieout.reconcilers.timeline import FOREVER, Interval, day_text, local_day, month, month_label
+from tieout.reconcilers.views import Record
+
+_POSTED = frozenset(("POSTED", "SENT", "PAID"))
+_DRAFT = frozenset(("DRAFT", "APPROVED"))
+GONE = frozenset(("CANCELLED", "DELETED"))
+UNPLACED = "UNKNOWN"  # the project of an entry that nobody has placed yet
+
+
+class LegalEntity(NamedTuple):
+    """What the rules need of a legal entity."""
+
+    code: str | None
+    tz: str
+    region: str
+    rounding: Rounding
+    materiality_minor: int
+    base_ccy: str | None
+
+
+class Cycle(NamedTuple):
+    """A billing cycle: its label and the local day of its cutoff."""
+
+    label: str
+    days: Interval
+    cutoff_day: int
+
+
+class Staffing(NamedTuple):
+    """An assignment as one system sees it."""
+
+    key: str
+    system: str
+    project_code: str
+    worker_no: str
+    days: Interval
+    commit: str
+    attributes: Mapping[str, Any]
+
+
+class Quantities(NamedTuple):
+    """What is billed, proposed and written off of an entry on one project, in seconds and minor units."""
+
+    billed_s: int = 0
+    billed_minor: int = 0
+    proposed_s: int = 0
+    written_off_s: int = 0
+    unpaid: int = 0  # posted coverages whose invoice is not paid
+
+
+@dataclass
+class Entry:
+    """A time entry as of an instant: the three views and what follows from them."""
+
+    key: str
+    time: Mapping[str, Any] | None  # the origin's view; None when it deleted the entry or never had it
+    psa: Mapping[str, Any] | None
+    labour: list[Mapping[str, Any]]  # the ERP's posted_labour rows
+    merged: Mapping[str, Any]  # by ownership; the last known attributes when the entry is gone
+    deleted: bool  # at its origin
+    seen: bool  # whether any system has shown the entry itself, not just a reference to it
+    project_code: str
+    project: Mapping[str, Any]
+    status: str | None
+    qty_s: int
+    billable: bool
+    approved_s: int
+    quantities: dict[str, Quantities] = field(default_factory=dict)
+
+    @property
+    def worker_no(self) -> str | None:
+        """The worker."""
+        return self.merged.get("worker_no")
+
+    @property
+    def work_date(self) -> int | None:
+        """The civil day of the work."""
+        return self.merged.get("work_date")
+
+    @property
+    def approved(self) -> bool:
+        """Approved now, and not deleted."""
+        return self.status == "APPROVED" and not self.deleted
+
+    @property
+    def here(self) -> Quantities:
+        """Quantities on the entry's own project."""
+        return self.quantities.get(self.project_code, Quantities())
+
+    @property
+    def unbilled_s(self) -> int:
+        """Approved, neither billed nor written off."""
+        return max(0, self.approved_s - self.here.billed_s - self.here.written_off_s)
+
+
+class AsOf:
+    """Facts as of `instant`; `clock` is the instant that time-dependent predicates compare with."""
+
+    def __init__(self, facts: Facts, policy: Policy, instant: int = FOREVER, clock: int | None = None) -> None:
+        self.facts = facts
+        self.policy = policy
+        self.instant = instant
+        self.clock = instant if clock is None else clock
+        self._entries: dict[str, Entry] = {}
+        self._projects: dict[str, Mapping[str, Any]] = {}
+        self._legal: dict[str | None, LegalEntity] = {}
+
+    # -- masters ---------------------------------------------------------------------------------
+
+    def merged(self, record: Record) -> Mapping[str, Any] | None:
+        """A record's attributes, each by the word of the first system in the ownership order that asserts it."""
+        views = [(system, view) for system in record.systems() if (view := record.view(system, self.instant))]
+        if len(views) < 2:
+            return views[0][1] if views else None
+        return self._believe(record.entity, dict(views))
+
+    def _believe(self, entity: str, views: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+        found: dict[str, Any] = {}
+        order = self.policy.ownership.order
+        for attribute in {name for view in views.values() for name in view}:
+            for system in order(entity, attribute):
+                if system in views and attribute in views[system]:
+                    found[attribute] = views[system][attribute]
+                    break
+        return found
+
+    def project(self, code: str) -> Mapping[str, Any]:
+        """The project by ownership over all its codes; {} if nobody knows it."""
+        found = self._projects.get(code)
+        if found is None:
+            views = {system: view for system in ("ERP", "PSA", "CRM", "SCHED", "TIME")
+                     if (view := self.project_view(code, system)) is not None}
+            found = self._projects[code] = self._believe("project", views)
+        return found
+
+    def project_view(self, code: str, system: str) -> Mapping[str, Any] | None:
+        """What one system says about the project, under whichever of its codes it said it last."""
+        best, newest = None, -FOREVER
+        for record in self.facts.of_project(code):
+            last = record.last(system, self.instant)
+            if last and not last.deleted and last.attributes and last.commit_us >= newest:
+                best, newest = last.attributes, last.commit_us
+        return best
+
+    def legal_entity(self, code: str | None) -> LegalEntity:
+        """The legal entity, or what the policy assumes of one that is not known."""
+        found = self._legal.get(code)
+        if found is None:
+            record = self.facts.get("legal_entity", code) if code else None
+            known = (self.merged(record) if record else None) or {}
+            found = self._legal[code] = LegalEntity(
+                code, known.get("tz") or self.policy.default_tz, known.get("region") or self.policy.default_region,
+                Rounding(known.get("rounding") or "HALF_AWAY"),
+                known.get("materiality_minor") or self.policy.materiality_minor, known.get("base_ccy"),
+            )
+        return found
+
+    def contract_line(self, project: Mapping[str, Any], day: int | None) -> Mapping[str, Any]:
+        """The contract line that prices the project on a day; {} if there is none."""
+        contract = project.get("contract_no")
+        lines = []
+        for key in sorted(self.facts.lines.get(contract, ())) if contract else ():
+            record = self.facts.get("contract_line", key)
+            line = self.merged(record) if record else None
+            if line and (day is None or (line.get("from") or -FOREVER) <= day < (line.get("to") or FOREVER)):
+                lines.append(line)
+        if len(lines) > 1 and (named := [line for line in lines if self._names(project, line)]):
+            lines = named
+        return min(lines, key=lambda line: line.get("line_no") or 0, default={})
+
+    def _names(self, project: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
+        service = project.get("service_class")
+        return (service is not None and service == line.get("service_class")) or (
+            project.get("line_no") is not None and project.get("line_no") == line.get("line_no"))
+
+    def cycle(self, project: Mapping[str, Any], day: int) -> Cycle:
+        """The billing cycle of a day: the project's billing calendar where it is stated, else the calendar month."""
+        calendar = project.get("billing_calendar_id")
+        for key in sorted(self.facts.cycles.get(calendar, ())) if calendar else ():
+            record = self.facts.get("billing_cycle", key)
+            row = self.merged(record) if record else None
+            if row and row.get("from") is not None and row["from"] <= day < (row.get("to") or FOREVER):
+                cutoff = row.get("cutoff_at")
+                last = local_day(cutoff, row.get("tz")) if cutoff else row["to"] - 1
+                return Cycle(str(row["cycle_no"]), Interval(row["from"], row["to"]), last)
+        span = month(day)
+        return Cycle(month_label(day), span, span.end - 1)
+
+    def role_of(self, worker: str | None) -> str | None:
+        """The worker's delivery role."""
+        record = self.facts.get("resource", worker) if worker else None
+        return ((self.merged(record) if record else None) or {}).get("role_code")
+
+    def capacity_s(self, worker: str, day: int) -> int:
+        """Working seconds of a day by the worker's calendar; the policy's working day where it states none."""
+        record = self.facts.get("resource", worker)
+        calendar = ((self.merged(record) if record else None) or {}).get("calendar_id")
+        if calendar and day in self.facts.calendar.get(calendar, ()):
+            row = self.facts.get("calendar_day", f"{calendar}:{day}")
+            stated = self.merged(row) if row else None
+            if stated is not None and stated.get("work_s") is not None:
+                return 0 if stated.get("holiday") and not stated["work_s"] else int(stated["work_s"])
+        return self.policy.day_s if self.policy.calendar.is_open(day) else 0
+
+    # -- assignments -----------------------------------------------------------------------------
+
+    def staffing(self, pair: Pair, system: str) -> list[Staffing]:
+        """The system's live assignments of a worker on a project, by key."""
+        return [found for key in sorted(self.facts.assignments.get(pair, ()))
+                if (found := self._staffing(key, pair, system)) and found.commit not in GONE]
+
+    def _staffing(self, key: str, pair: Pair, system: str) -> Staffing | None:
+        record = self.facts.get("assignment", key)
+        view = record.view(system, self.instant) if record else None
+        if view is None or view.get("state") in GONE:
+            return None
+        return self._placed(key, pair, system, view)
+
+    def _placed(self, key: str, pair: Pair, system: str, view: Mapping[str, Any]) -> Staffing | None:
+        if self.facts.code(view.get("project_code") or "") != pair[0] or view.get("worker_no") != pair[1]:
+            return None
+        start, end = view.get("from"), view.get("to")
+        days = Interval(-FOREVER if start is None else start, FOREVER if end is None else end)
+        return Staffing(key, system, pair[0], pair[1], days, view.get("commit") or "HARD", view)
+
+    def gone_staffing(self, pair: Pair) -> list[Staffing]:
+        """Assignments of the pair that were deleted or cancelled, as they last were."""
+        found = []
+        for key in sorted(self.facts.assignments.get(pair, ())):
+            record = self.facts.get("assignment", key)
+            for system in ("SCHED", "PSA"):
+                last = record.last(system, self.instant) if record else None
+                if last and (last.deleted or last.attributes.get("commit") in GONE or
+                             last.attributes.get("state") in GONE):
+                    placed = self._placed(key, pair, system, last.attributes)
+                    found += [placed] if placed else []
+        return found
+
+    # -- time entries ----------------------------------------------------------------------------
+
+    def entry(self, key: str) -> Entry:
+        """The time entry as of the instant."""
+        found = self._entries.get(key)
+        if found is None:
+            found = self._entries[key] = self._entry(key)
+        return found
+
+    def _entry(self, key: str) -> Entry:
+        record = self.facts.get("time_entry", key)
+        origin = key.partition(":")[0]
+        systems = record.systems() if record else set()
+        owner = "TIME" if "TIME" in systems else origin
+        lasts = {system: last for system in systems if record and (last := record.last(system, self.instant))}
+        views = {system: last.attributes for system, last in lasts.items() if not last.deleted}
+        mine = lasts.get(owner)
+        deleted = bool(mine and mine.deleted) or bool(lasts and not views)
+        time = views.get(owner)
+        psa = views.get("PSA") if owner != "PSA" else None
+        merged = self._believe("time_entry", views if time or not mine else {**views, owner: mine.attributes})
+        labour = self._labour(key)
+        if not merged and labour:
+            merged = {name: labour[0][name] for name in ("project_code", "worker_no", "work_date") if name in labour[0]}
+        code = self.facts.code(merged.get("project_code") or UNPLACED)
+        project = self.project(code)
+        entry = Entry(key, time, psa, labour, merged, deleted, bool(lasts), code, project,
+                      None if deleted else merged.get("state"), merged.get("qty_s") or 0, False, 0)
+        entry.billable = self._billable(entry)
+        if entry.approved and entry.billable:
+            stated = merged.get("billable_s")
+            entry.approved_s = entry.qty_s if stated is None else stated
+        entry.quantities = self._quantities(entry)
+        return entry
+
+    def _billable(self, entry: Entry) -> bool:
+        flag = entry.merged.get("billable")
+        project = entry.project
+        if flag is False or project.get("billable") is False:
+            return False
+        if project.get("project_type") in ("INTERNAL", "LEAVE", "PRESALES") or entry.merged.get("time_type") in (
+                "ABSENCE", "BREAK"):
+            return False
+        return self.contract_line(project, entry.work_date).get("method") != "NON_BILLABLE"
+
+    def _labour(self, key: str) -> list[Mapping[str, Any]]:
+        """Rows of the ERP for the entry; those of one project and day that net to zero do not count."""
+        rows: list[Mapping[str, Any]] = []
+        for name in sorted(self.facts.labour.get(key, ())):
+            record = self.facts.get("posted_labour", name)
+            view = record.view("ERP", self.instant) if record else None
+            if view and view.get("origin_ref") == key and view.get("txn_type", "COST") == "COST":
+                rows.append(view)
+        if len(rows) < 2:
+            return rows
+        net: dict[tuple[Any, Any], int] = {}
+        for row in rows:
+            place = (row.get("project_code"), row.get("work_date"))
+            net[place] = net.get(place, 0) + (row.get("qty_s") or 0)
+        return [row for row in rows if net[row.get("project_code"), row.get("work_date")]]
+
+    def _quantities(self, entry: Entry) -> dict[str, Quantities]:
+        found: dict[str, list[int]] = {}
+        for key in sorted(self.facts.coverage.get(entry.key, ())):
+            record = self.facts.get("coverage", key)
+            cover = self.merged(record) if record else None
+            if cover:
+                self._cover(entry, record, cover, found)  # type: ignore[arg-type]
+        for key in sorted(self.facts.write_offs.get(entry.key, ())):
+            record = self.facts.get("write_off", key)
+            written = self.merged(record) if record else None
+            if written and written.get("target") == entry.key:
+                place = found.setdefault(entry.project_code, [0, 0, 0, 0, 0])
+                place[3] += abs(written["qty_s"] if written.get("qty_s") is not None else entry.approved_s)
+        return {code: Quantities(*values) for code, values in found.items()}
+
+    def _cover(self, entry: Entry, record: Record, cover: Mapping[str, Any], found: dict[str, list[int]]) -> None:
+        invoice = self.facts.get("invoice", f"{cover['le_code']}:{cover['invoice_no']}")
+        header = (self.merged(invoice) if invoice else None) or {}
+        sign = cover.get("sign") or (-1 if header.get("type") == "CREDIT_NOTE" else 1)
+        qty = sign * abs(cover.get("qty_s") or 0)
+        amount = sign * abs((cover.get("amount") or (0,))[0])
+        place = found.setdefault(self.covered_project(entry, record), [0, 0, 0, 0, 0])
+        if header.get("type") == "PROFORMA":
+            return
+        if header.get("state") in _POSTED:
+            place[0] += qty
+            place[1] += amount
+            place[4] += header["state"] != "PAID"
+        elif header.get("state") in _DRAFT:
+            place[2] += qty
+
+    def covered_project(self, entry: Entry, coverage: Record) -> str:
+        """The project that a coverage belongs to: the entry's own when the coverage was first committed."""
+        record = self.facts.get("time_entry", entry.key)
+        if record is None or len(self.facts.projects_of_entry.get(entry.key, ())) < 2:
+            return entry.project_code
+        for system in self.policy.ownership.order("time_entry", "project_code"):
+            view = record.view(system, min(coverage.commits()))
+            if view and view.get("project_code"):
+                return self.facts.code(view["project_code"])
+        return entry.project_code
+
+    def evidence_changed(self, key: str) -> bool:
+        """Whether a system committed a version of the entry, or of its postings, exactly at the instant."""
+        records = [self.facts.get("time_entry", key)]
+        records += [self.facts.get("posted_labour", name) for name in self.facts.labour.get(key, ())]
+        return any(self.instant in record.commits() for record in records if record)
+
+    def moved(self, key: str) -> bool:
+        """Whether more than one project was ever named for the entry, so that its home may be another's partition."""
+        return len({self.facts.code(code) for code in self.facts.projects_of_entry.get(key, ())}) > 1
+
+
+def span_text(days: Interval) -> str:
+    """An interval for people: '2026-03-02 to 2026-03-27', its last day included."""
+    start = day_text(days.start) if days.start > -FOREVER else "the beginning"
+    return f"{start} to {day_text(days.end - 1)}" if days.end < FOREVER else f"{start} on"

@@ -1,0 +1,264 @@
+"""The facts of one partition: records by key, and the indexes by which rules find what belongs together."""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tieout.reconcilers.changes import Change, Op
+from tieout.reconcilers.views import Record, Verdict
+
+# The table that holds an entity's records; what is not named here is read by no rule yet.
+TABLE_OF: Final = {
+    **dict.fromkeys(("project", "resource", "calendar_day", "contract_line", "opportunity", "legal_entity",
+                     "billing_cycle", "staffing_demand", "alias"), "masters"),
+    "rate": "rates",
+    "assignment": "assignments",
+    "time_entry": "timesheets",
+    "posted_labour": "timesheets",
+    **dict.fromkeys(("invoice", "coverage", "write_off"), "invoices"),
+}
+READS: Final = frozenset(TABLE_OF)
+
+_LAST: Final = ("\U0010ffff", "")  # sorts after every record's identity
+Pair = tuple[str, str]  # project code (as now known), worker
+
+
+class Facts:
+    """Records and their indexes. Indexes name every value that any version ever had: rules look at the instant."""
+
+    def __init__(self) -> None:
+        self.records: dict[tuple[str, str], Record] = {}
+        self.entries: set[str] = set()  # keys of all time entries that any system mentions
+        self.labour: dict[str, set[str]] = defaultdict(set)  # entry -> posted_labour keys
+        self.coverage: dict[str, set[str]] = defaultdict(set)  # entry -> coverage keys
+        self.write_offs: dict[str, set[str]] = defaultdict(set)  # entry -> write_off keys
+        self.invoiced: dict[str, set[str]] = defaultdict(set)  # invoice -> entries it covers
+        self.entries_of_project: dict[str, set[str]] = defaultdict(set)
+        self.entries_of_pair: dict[Pair, set[str]] = defaultdict(set)
+        self.entries_of_worker: dict[str, set[str]] = defaultdict(set)
+        self.projects_of_entry: dict[str, set[str]] = defaultdict(set)  # codes any version asserted, unresolved
+        self.assignments: dict[Pair, set[str]] = defaultdict(set)
+        self.pairs_of_assignment: dict[str, set[Pair]] = defaultdict(set)
+        self.pairs_of_project: dict[str, set[Pair]] = defaultdict(set)
+        self.pairs_of_worker: dict[str, set[Pair]] = defaultdict(set)
+        self.rates: dict[tuple[int, str], set[str]] = defaultdict(set)  # (level, scope_key) -> rate keys
+        self.lines: dict[str, set[str]] = defaultdict(set)  # contract -> contract_line keys
+        self.contracts_of_project: dict[str, set[str]] = defaultdict(set)
+        self._pairs_of_entry: dict[str, set[Pair]] = defaultdict(set)
+        self.projects_of_contract: dict[str, set[str]] = defaultdict(set)
+        self.projects_of_opportunity: dict[str, set[str]] = defaultdict(set)
+        self.demands: dict[str, set[str]] = defaultdict(set)  # project -> staffing_demand keys
+        self.calendar: dict[str, set[int]] = defaultdict(set)  # calendar -> days it states
+        self.workers_of_calendar: dict[str, set[str]] = defaultdict(set)
+        self.cycles: dict[str, set[str]] = defaultdict(set)  # billing calendar -> cycle keys
+        self._commits: list[tuple[int, tuple[str, str]]] = []  # of records other than entries' own, sorted
+        self._renamed: dict[str, str] = {}  # old project code -> its successor
+        self._codes: dict[str, set[str]] = {}  # code as now known -> all codes it ever had
+
+    # -- project codes ---------------------------------------------------------------------------
+
+    def code(self, project_code: str) -> str:
+        """The code as it is now known, after re-keys and merges."""
+        seen = set()
+        while project_code in self._renamed and project_code not in seen:
+            seen.add(project_code)
+            project_code = self._renamed[project_code]
+        return project_code
+
+    def codes(self, project_code: str) -> set[str]:
+        """Every code that the project ever had."""
+        return self._codes.get(self.code(project_code), {project_code})
+
+    def _rename(self, old: str, new: str) -> None:
+        if self.code(new) == self.code(old):
+            return
+        together = self.codes(old) | self.codes(new) | {old, new}
+        source, target = self.code(old), self.code(new)
+        self._renamed[source] = target
+        self._codes[target] = together
+        self.entries_of_project[target] |= self.entries_of_project.pop(source, set())
+        self.pairs_of_project[target] |= self.pairs_of_project.pop(source, set())
+        self.demands[target] |= self.demands.pop(source, set())
+        for pair in list(self.pairs_of_project[target]):
+            if pair[0] == source:
+                self._move_pair(pair, (target, pair[1]))
+
+    def _move_pair(self, pair: Pair, moved: Pair) -> None:
+        self.assignments[moved] |= self.assignments.pop(pair, set())
+        for entry in self.entries_of_pair.pop(pair, set()):
+            self.entries_of_pair[moved].add(entry)
+            self._pairs_of_entry[entry].discard(pair)
+            self._pairs_of_entry[entry].add(moved)
+        for assignment in self.assignments[moved]:
+            self.pairs_of_assignment[assignment].discard(pair)
+            self.pairs_of_assignment[assignment].add(moved)
+        for index in (self.pairs_of_project[moved[0]], self.pairs_of_worker[moved[1]]):
+            index.discard(pair)
+            index.add(moved)
+
+    # -- records ---------------------------------------------------------------------------------
+
+    def get(self, entity: str, key: str) -> Record | None:
+        """The record, if any system ever mentioned it."""
+        return self.records.get((entity, key))
+
+    def of_project(self, project_code: str) -> Iterator[Record]:
+        """The project's records under all codes it ever had."""
+        for code in sorted(self.codes(project_code)):
+            if record := self.records.get(("project", code)):
+                yield record
+
+    def put(self, change: Change) -> tuple[Record, Verdict]:
+        """Store a change; the verdict says whether it brought news."""
+        if change.op is Op.REKEY and change.entity == "project":
+            self._rename(str(change.asserted["old"]), str(change.asserted["new"]))
+        identity = (change.entity, change.key)
+        record = self.records.get(identity)
+        if record is None:
+            record = self.records[identity] = Record(change.entity, change.key)
+        verdict = record.add(change)
+        if verdict != "duplicate":
+            self._index(record, change.asserted)
+            if TABLE_OF[change.entity] != "timesheets":
+                insort(self._commits, (change.commit_us, identity))
+        return record, verdict
+
+    def newer_masters(self, instant: int) -> list[tuple[int, tuple[str, str]]]:
+        """Commits after the instant of records that more than one subject shares: (commit, identity)."""
+        return self._commits[bisect_right(self._commits, (instant, _LAST)):]
+
+    def pairs_of_entry(self, key: str) -> set[Pair]:
+        """Projects, as now known, and workers that any version of the entry named together."""
+        return self._pairs_of_entry.get(key, set())
+
+    def forget_commits(self, horizon: int) -> None:
+        """Drop what lies before the horizon: no lane will look there again."""
+        del self._commits[: bisect_right(self._commits, (horizon, _LAST))]
+
+    def restore(self, value: list[Any]) -> None:
+        """Take up a record from a changelog row."""
+        record = Record.from_record(value)
+        self.records[record.entity, record.key] = record
+
+    def reindex(self) -> None:
+        """Rebuild every index from the records: renames first, since the others depend on them."""
+        for record in self.records.values():
+            for asserted in _assertions(record):
+                if {"old", "new"} <= asserted.keys() and (record.entity == "project" or _renames(asserted)):
+                    self._rename(str(asserted["old"]), str(asserted["new"]))
+        for record in self.records.values():
+            for asserted in _assertions(record):
+                self._index(record, asserted)
+            if TABLE_OF[record.entity] != "timesheets":
+                self._commits += [(commit, (record.entity, record.key)) for commit in record.commits()]
+        self._commits.sort()
+
+    def _index(self, record: Record, asserted: Any) -> None:
+        index = _INDEXERS.get(record.entity)
+        if index:
+            index(self, record, asserted)
+
+    def _index_alias(self, record: Record, asserted: Any) -> None:
+        if _renames(asserted):
+            self._rename(str(asserted["old"]), str(asserted["new"]))
+
+    def _index_project(self, record: Record, asserted: Any) -> None:
+        if contract := asserted.get("contract_no"):
+            self.projects_of_contract[contract].add(record.key)
+            self.contracts_of_project[record.key].add(contract)
+        if opportunity := asserted.get("opportunity_no"):
+            self.projects_of_opportunity[opportunity].add(record.key)
+
+    def _index_entry(self, record: Record, asserted: Any) -> None:
+        self.entries.add(record.key)
+        if project := asserted.get("project_code"):
+            self.projects_of_entry[record.key].add(project)
+            self.entries_of_project[self.code(project)].add(record.key)
+        if worker := asserted.get("worker_no"):
+            self.entries_of_worker[worker].add(record.key)
+        for system in record.systems():
+            view = record.last(system)
+            if view and view.attributes.get("project_code") and view.attributes.get("worker_no"):
+                pair = (self.code(view.attributes["project_code"]), view.attributes["worker_no"])
+                self.entries_of_pair[pair].add(record.key)
+                self._pairs_of_entry[record.key].add(pair)
+
+    def _index_labour(self, record: Record, asserted: Any) -> None:
+        if origin := asserted.get("origin_ref"):
+            self.labour[origin].add(record.key)
+            self.entries.add(origin)
+
+    def _index_coverage(self, record: Record, asserted: Any) -> None:
+        target = asserted.get("target")
+        if target and asserted.get("kind", "TIME_ENTRY") == "TIME_ENTRY":
+            self.coverage[target].add(record.key)
+            self.invoiced[f"{asserted.get('le_code')}:{asserted.get('invoice_no')}"].add(target)
+            self.entries.add(target)
+
+    def _index_write_off(self, record: Record, asserted: Any) -> None:
+        if target := asserted.get("target"):
+            self.write_offs[target].add(record.key)
+            self.entries.add(target)
+
+    def _index_assignment(self, record: Record, asserted: Any) -> None:
+        for system in record.systems():
+            view = record.last(system)
+            if view and view.attributes.get("project_code") and view.attributes.get("worker_no"):
+                pair = (self.code(view.attributes["project_code"]), view.attributes["worker_no"])
+                self.assignments[pair].add(record.key)
+                self.pairs_of_assignment[record.key].add(pair)
+                self.pairs_of_project[pair[0]].add(pair)
+                self.pairs_of_worker[pair[1]].add(pair)
+
+    def _index_rate(self, record: Record, asserted: Any) -> None:
+        for system in record.systems():
+            view = record.last(system)
+            if view and view.attributes.get("level") and view.attributes.get("scope_key"):
+                self.rates[view.attributes["level"], view.attributes["scope_key"]].add(record.key)
+
+    def _index_line(self, record: Record, asserted: Any) -> None:
+        self.lines[record.key.rpartition(":")[0]].add(record.key)
+
+    def _index_demand(self, record: Record, asserted: Any) -> None:
+        self.demands[self.code(record.key.rpartition(":")[0])].add(record.key)
+
+    def _index_calendar(self, record: Record, asserted: Any) -> None:
+        calendar, _, day = record.key.rpartition(":")
+        self.calendar[calendar].add(int(day))
+
+    def _index_resource(self, record: Record, asserted: Any) -> None:
+        if calendar := asserted.get("calendar_id"):
+            self.workers_of_calendar[calendar].add(record.key)
+
+    def _index_cycle(self, record: Record, asserted: Any) -> None:
+        self.cycles[record.key.rpartition(":")[0]].add(record.key)
+
+
+def _assertions(record: Record) -> Iterator[dict[str, Any]]:
+    for _, _, rows in record.to_record()[2]:
+        for _, _, _, asserted in rows:
+            yield asserted
+
+
+def _renames(asserted: Any) -> bool:
+    return asserted.get("entity") == "project" and bool(asserted.get("old")) and bool(asserted.get("new"))
+
+
+_INDEXERS: Final = {
+    "alias": Facts._index_alias,
+    "project": Facts._index_project,
+    "time_entry": Facts._index_entry,
+    "posted_labour": Facts._index_labour,
+    "coverage": Facts._index_coverage,
+    "write_off": Facts._index_write_off,
+    "assignment": Facts._index_assignment,
+    "rate": Facts._index_rate,
+    "contract_line": Facts._index_line,
+    "staffing_demand": Facts._index_demand,
+    "calendar_day": Facts._index_calendar,
+    "resource": Facts._index_resource,
+    "billing_cycle": Facts._index_cycle,
+}

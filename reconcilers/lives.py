@@ -1,0 +1,255 @@
+"""The life of a difference: pending, healed or open, resolved. In the order of source commit time, not of arrival.
+
+A lane is a set of input systems with one frontier: the commit instant up to which all of them have been delivered.
+When it moves, subjects are looked at as of each instant in between at which something about them changed or fell
+due, oldest first. So what opens does not depend on which stream was faster, and absence is proved, not guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
+
+from tieout.reconcilers.asof import AsOf
+from tieout.reconcilers.changes import NEVER
+from tieout.reconcilers.deadlines import Grace, deadline
+from tieout.reconcilers.findings import Break, Finding, Life, Rule, Side
+from tieout.reconcilers.timeline import DAY
+from tieout.reconcilers.watermarks import Watermarks
+
+Worlds = Callable[[int], AsOf]  # the world as of an instant
+LifeKey = tuple[str, str | None, str, str]  # code, facet, subject, rule's subject kind
+FindingKey = tuple[str, str | None, str]  # code, facet, business key
+
+
+@dataclass
+class Lane:
+    """Rules over one kind of subject that wait for the same systems."""
+
+    subject: str
+    rules: list[Rule] = field(default_factory=list)
+    frontier: int = NEVER
+    due: list[tuple[int, str]] = field(default_factory=list)  # heap
+    queued: set[tuple[int, str]] = field(default_factory=set)
+
+    def push(self, instant: int, subject: str) -> None:
+        """Look at the subject as of the instant, or now if the lane has passed it."""
+        point = (max(instant, self.frontier), subject)
+        if point not in self.queued:
+            self.queued.add(point)
+            heappush(self.due, point)
+
+    def pop_until(self, frontier: int) -> Iterator[tuple[int, str]]:
+        """Points that have fallen due, oldest first; more may be pushed meanwhile."""
+        while self.due and self.due[0][0] <= frontier:
+            point = heappop(self.due)
+            self.queued.discard(point)
+            yield point
+
+
+class Step(NamedTuple):
+    """Something that happened to a finding, to be published."""
+
+    rule: Rule
+    finding: Finding
+    name: str
+    at: int
+    reason: str | None
+
+
+class Lives:
+    """All lives and findings of one partition."""
+
+    def __init__(self, rules: Iterable[Rule], is_home: Callable[[str, str], bool] = lambda kind, subject: True) -> None:
+        self.is_home = is_home
+        self.lanes: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Lane] = {}
+        for rule in rules:
+            place = (rule.subject, rule.needs, rule.minds)
+            self.lanes.setdefault(place, Lane(rule.subject)).rules.append(rule)
+        self.by_subject: dict[str, list[Lane]] = {}
+        for lane in self.lanes.values():
+            self.by_subject.setdefault(lane.subject, []).append(lane)
+        self.rules = {(rule.code, rule.subject): rule for lane in self.lanes.values() for rule in lane.rules}
+        self.lives: dict[LifeKey, Life] = {}
+        self.findings: dict[FindingKey, Finding] = {}
+        self.open_on: dict[str, set[LifeKey]] = {}  # subject -> its open lives
+        self.of_subject: dict[tuple[str, str], set[LifeKey]] = {}  # (kind, subject) -> its lives
+        self.healed: dict[str, int] = {}  # code -> differences that healed within their grace
+        self.dirty_lives: set[LifeKey] = set()
+        self.dirty_findings: set[FindingKey] = set()
+
+    def touch(self, kind: str, subject: str, instant: int) -> None:
+        """Something about the subject changed at the instant."""
+        for lane in self.by_subject.get(kind, ()):
+            lane.push(instant, subject)
+
+    def frontier_of(self, lane_key: tuple[str, tuple[str, ...], tuple[str, ...]], marks: Watermarks) -> int:
+        """How far the lane may look: all systems that it needs, and those that it minds and the firm has."""
+        _, needs, minds = lane_key
+        have = marks.systems()
+        if any(system not in have for system in needs):
+            return NEVER
+        wanted = [*needs, *(system for system in minds if system in have)]
+        return min(marks.frontier(wanted), marks.now_us) if wanted else NEVER
+
+    def advance(self, marks: Watermarks, world_at: Worlds) -> list[Step]:
+        """Move every lane to its frontier; what opened, changed or resolved on the way, in order."""
+        steps: list[Step] = []
+        for lane_key, lane in self.lanes.items():
+            frontier = self.frontier_of(lane_key, marks)
+            if frontier < lane.frontier or frontier == NEVER:
+                continue
+            systems = {*lane_key[1], *lane_key[2]}
+            for instant, subject in lane.pop_until(frontier):
+                world = world_at(instant)
+                for rule in lane.rules:
+                    steps += self._look(rule, subject, world, lane, marks, systems)
+            lane.frontier = frontier
+        return steps
+
+    def _look(self, rule: Rule, subject: str, world: AsOf, lane: Lane, marks: Watermarks,
+              systems: set[str]) -> Iterator[Step]:
+        found = {broke.facet: broke for broke in rule.find(world, subject)}
+        before = [key for key in self.of_subject.get((rule.subject, subject), ())
+                  if key[0] == rule.code and self.lives[key].rule is rule]
+        for key in sorted(before, key=repr):
+            broke = found.get(key[1])
+            if broke is None or broke.business_key != self.lives[key].found.business_key:
+                yield from self._end(key, world.instant)
+        for facet, broke in found.items():
+            yield from self._go_on((rule.code, facet, subject, rule.subject), rule, broke, world, lane, marks, systems)
+        if rule.due:
+            for instant in rule.due(world, subject):
+                if instant > world.instant:
+                    lane.push(instant, subject)
+
+    def _go_on(self, key: LifeKey, rule: Rule, broke: Break, world: AsOf, lane: Lane, marks: Watermarks,
+               systems: set[str]) -> Iterator[Step]:
+        now = world.instant
+        life = self.lives.get(key)
+        if life is None:
+            life = self._begin(key, Life(rule, key[2], broke, now, self._deadline(world, broke, now)))
+            lane.push(life.deadline, life.subject)
+        elif rule.restarts and not life.is_open and now < life.deadline and self._changed(rule, world, life):
+            life.onset, life.deadline = now, self._deadline(world, broke, now)
+            lane.push(life.deadline, life.subject)
+            self.dirty_lives.add(key)
+        if life.found != broke:
+            life.found = broke
+            self.dirty_lives.add(key)
+            if life.is_open:
+                yield self._step(life, "CHANGED", now, None)
+        if not life.is_open and now >= life.deadline:
+            yield self._open(key, life, world, marks.passed_at(systems, life.deadline))
+
+    def _changed(self, rule: Rule, world: AsOf, life: Life) -> bool:
+        """Whether the evidence has a version committed exactly now, after the onset."""
+        return world.instant > life.onset and world.evidence_changed(life.subject)
+
+    def _deadline(self, world: AsOf, broke: Break, onset: int) -> int:
+        project = world.project(broke.project_code) if broke.project_code else {}
+        return deadline(world, broke.grace, onset, project)
+
+    def _begin(self, key: LifeKey, life: Life) -> Life:
+        self.lives[key] = life
+        self.of_subject.setdefault((key[3], key[2]), set()).add(key)
+        self.dirty_lives.add(key)
+        return life
+
+    def _finding(self, life: Life) -> tuple[FindingKey, Finding]:
+        key = (life.rule.code, life.found.facet, life.found.business_key)
+        finding = self.findings.get(key)
+        if finding is None:
+            finding = self.findings[key] = Finding(*key)
+        self.dirty_findings.add(key)
+        return key, finding
+
+    def _step(self, life: Life, name: str, at: int, reason: str | None) -> Step:
+        _, finding = self._finding(life)
+        return Step(life.rule, finding, name, at, reason)
+
+    def _open(self, key: LifeKey, life: Life, world: AsOf, opened_at: int) -> Step:
+        life.is_open = True
+        self.dirty_lives.add(key)
+        self.open_on.setdefault(life.subject, set()).add(key)
+        _, finding = self._finding(life)
+        name = "CHANGED" if finding.is_open else self._open_finding(finding, life, world, opened_at)
+        finding.members[life.subject] = life
+        finding.onset = min(finding.onset, life.onset)
+        finding.deadline = min(finding.deadline, life.deadline)
+        finding.opened_at = min(finding.opened_at or opened_at, opened_at)
+        return Step(life.rule, finding, name, opened_at, None)
+
+    def _open_finding(self, finding: Finding, life: Life, world: AsOf, opened_at: int) -> str:
+        again = finding.resolved_at is not None and (
+            life.deadline - finding.resolved_at <= world.policy.flap_days * DAY)
+        if again:
+            finding.occurrences += 1
+        else:
+            finding.episode, finding.occurrences = finding.episode + 1, 1
+            finding.onset, finding.deadline, finding.opened_at = life.onset, life.deadline, opened_at
+        finding.status, finding.resolved_at, finding.resolution = "OPEN", None, None
+        finding.members.clear()
+        return "REOPENED" if again else "OPENED"
+
+    def _end(self, key: LifeKey, at: int) -> Iterator[Step]:
+        life = self.lives.pop(key)
+        self.of_subject[key[3], key[2]].discard(key)
+        self.dirty_lives.add(key)
+        if not life.is_open:
+            if self.is_home(key[3], key[2]):
+                self.healed[life.rule.code] = self.healed.get(life.rule.code, 0) + 1
+            return
+        self.open_on[life.subject].discard(key)
+        _, finding = self._finding(life)
+        if len(finding.members) > 1:
+            del finding.members[life.subject]
+            yield Step(life.rule, finding, "CHANGED", at, None)
+        else:
+            finding.status, finding.resolved_at = "RESOLVED_AUTO", at
+            finding.resolution = "the systems agree again"
+            yield Step(life.rule, finding, "RESOLVED_AUTO", at, finding.resolution)
+
+    # -- changelog -------------------------------------------------------------------------------
+
+    def life_record(self, key: LifeKey) -> list[Any] | None:
+        """A life as JSON, None when it has ended."""
+        life = self.lives.get(key)
+        return None if life is None else [*key, list(life.found), life.onset, life.deadline, life.is_open]
+
+    def finding_record(self, key: FindingKey) -> list[Any]:
+        """A finding as JSON; its members are in the lives."""
+        f = self.findings[key]
+        return [*key, f.episode, f.occurrences, f.status, f.onset, f.deadline, f.opened_at, f.resolved_at, f.resolution,
+                dict(f.row)]
+
+    def restore_life(self, value: list[Any]) -> None:
+        """Take up what `life_record` wrote."""
+        code, facet, subject, kind, found, onset, until, is_open = value
+        broke = Break(*found)._replace(grace=Grace(*found[2]), left=Side(*found[5]), right=Side(*found[6]))
+        rule = self._rule_of(code, kind, facet)
+        self._begin((code, facet, subject, kind), Life(rule, subject, broke, onset, until, is_open))
+
+    def restore_finding(self, value: list[Any]) -> None:
+        """Take up what `finding_record` wrote."""
+        finding = Finding(*value)
+        self.findings[finding.code, finding.facet, finding.business_key] = finding
+
+    def reindex(self) -> None:
+        """After the last row: members, open subjects and due points follow from the lives."""
+        for key, life in self.lives.items():
+            if life.is_open:
+                self.open_on.setdefault(life.subject, set()).add(key)
+                self.findings[key[0], key[1], life.found.business_key].members[life.subject] = life
+            else:
+                for lane in self.by_subject[key[3]]:
+                    if life.rule in lane.rules:
+                        lane.push(life.deadline, life.subject)
+        self.dirty_lives.clear()
+        self.dirty_findings.clear()
+
+    def _rule_of(self, code: str, kind: str, facet: str | None) -> Rule:
+        same = [rule for lane in self.by_subject[kind] for rule in lane.rules if rule.code == code]
+        return next((rule for rule in same if facet in rule.needs), same[0]) if len(same) > 1 else same[0]

@@ -1,0 +1,349 @@
+"""The project axis: assignments, timesheets, rates and invoices of one partition, joined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+from uuid import NAMESPACE_URL, uuid5
+
+from tieout.reconcilers import affected, billing, kpis
+from tieout.reconcilers.asof import AsOf
+from tieout.reconcilers.changes import NEVER, Change, Frame
+from tieout.reconcilers.control import stale_systems
+from tieout.reconcilers.entities import ENTITIES, Axis, Reach
+from tieout.reconcilers.facts import TABLE_OF, Facts
+from tieout.reconcilers.findings import publish, step
+from tieout.reconcilers.kpis import Amount, Cell, Cells
+from tieout.reconcilers.lives import FindingKey, Lives, Step
+from tieout.reconcilers.matching import differs, weeks, window
+from tieout.reconcilers.outcomes import Outcome, Output
+from tieout.reconcilers.policy import Policy
+from tieout.reconcilers.quantities import exponent
+from tieout.reconcilers.routing import partition_of
+from tieout.reconcilers.rules import RULES
+from tieout.reconcilers.rules.rates import pair_of
+from tieout.reconcilers.timeline import FOREVER, local_day
+from tieout.reconcilers.watermarks import Watermarks
+
+_NAMESPACE: Final = uuid5(NAMESPACE_URL, "tieout:decision")
+_GUARDED: Final = ("TIME", "PSA", "ERP", "SCHED")  # whose staleness keeps an entry from being READY
+RowKey = tuple[str, str]  # entry, project
+
+
+class ProjectState:
+    """Facts, lives, entry rows and cells of one partition of the project axis."""
+
+    def __init__(self, partition: int, partitions: int, policy: Policy) -> None:
+        self.partition, self.partitions, self.policy = partition, partitions, policy
+        self.facts = Facts()
+        self.marks = Watermarks()
+        self.lives = Lives(RULES, self.is_home)
+        self.cells = Cells(Axis.PROJECT, partition)
+        self.counts: dict[str, dict[str, int]] = {}  # source|object -> applied, duplicate, stale
+        self.rows: dict[str, dict[RowKey, dict[str, Any]]] = {}  # entry -> its published rows
+        self._stale: set[str] = set()
+        self._day: int | None = None
+        self._dirty_records: set[tuple[str, str]] = set()
+        self._dirty_entries: set[str] = set()
+        self._dirty_pairs: set[str] = set()
+
+    def is_home(self, kind: str, subject: str) -> bool:
+        """Whether this partition speaks for the subject; entries live only here anyway."""
+        if kind == "entry":
+            return True
+        key = self.facts.code(subject.partition("|")[0]) if kind in ("pair", "project") else subject
+        root = min(self.facts.codes(key)) if kind in ("pair", "project") else key
+        return partition_of(root, self.partitions) == self.partition
+
+    # -- apply -----------------------------------------------------------------------------------
+
+    def apply(self, frame: Frame) -> Iterator[Outcome]:
+        """Store the changes, advance the lanes, publish what moved."""
+        self.marks.take(frame)
+        for change in frame.changes:
+            self._put(change)
+        self._note_clock()
+        live = AsOf(self.facts, self.policy, FOREVER, self.marks.now_us)
+        steps = self.lives.advance(self.marks, lambda instant: AsOf(self.facts, self.policy, instant))
+        yield from self._publish_steps(steps, live)
+        yield from self._publish_entries(live)
+        self._count_pairs(live)
+        for who, contribution in kpis.of_counts(self.counts, self.lives.healed):
+            self.cells.give(who, contribution)
+        lowest = self.marks.lowest()
+        yield from self.cells.changed(self.marks.now_us, None if lowest == NEVER else lowest)
+
+    def _put(self, change: Change) -> None:
+        before = affected.by(self.facts, change)
+        record, verdict = self.facts.put(change)
+        self._count(change, verdict)
+        if verdict == "duplicate":
+            return
+        self._dirty_records.add((record.entity, record.key))
+        for kind, subject in before | affected.by(self.facts, change):
+            self._touch(kind, subject, change.commit_us)
+
+    def _touch(self, kind: str, subject: str, instant: int) -> None:
+        if kind == "entry":
+            self._dirty_entries.add(subject)
+        elif kind == "pair":
+            if not self.is_home(kind, subject):
+                return
+            self._dirty_pairs.add(subject)
+        elif kind != "project" and not self.is_home(kind, subject):
+            return
+        self.lives.touch(kind, subject, instant)
+        for later in affected.later_commits(self.facts, kind, subject, instant):
+            self.lives.touch(kind, subject, later)
+
+    def _count(self, change: Change, verdict: str) -> None:
+        if ENTITIES[change.entity].reach is Reach.BROADCAST and (
+                partition_of(change.key, self.partitions) != self.partition):
+            return  # every partition has it; one counts it
+        totals = self.counts.setdefault(f"{change.source}|{change.entity}", {"APPLIED": 0, "DUPLICATE": 0, "STALE": 0})
+        totals[verdict.upper()] += 1
+
+    def _note_clock(self) -> None:
+        """What moves without a change: sources that turn stale, and the day on which weeks are counted."""
+        stale = stale_systems(self.policy, self.marks)
+        if stale != self._stale:
+            self._stale = stale
+            self._dirty_entries |= self.rows.keys()
+        day = local_day(self.marks.now_us) if self.marks.now_us != NEVER else None
+        if day != self._day:
+            self._day = day
+            self._dirty_pairs |= {"|".join(pair) for pair in self.facts.assignments
+                                  if self.is_home("pair", "|".join(pair))}
+
+    # -- findings --------------------------------------------------------------------------------
+
+    def _publish_steps(self, steps: Iterable[Step], live: AsOf) -> Iterator[Outcome]:
+        last: dict[FindingKey, Step] = {}
+        for item in steps:
+            finding = item.finding
+            last[finding.code, finding.facet, finding.business_key] = item
+            self._mark_held(item)
+            if item.name != "CHANGED" and self._speaks_for(item):
+                yield from self._step(item, live)
+        for key, item in last.items():
+            if item.finding.is_open and self._speaks_for(item):
+                row = publish(live, item.rule, item.finding, self.marks.now_us)
+                yield from self._state(key, item, row)
+
+    def _speaks_for(self, item: Step) -> bool:
+        subject = next(iter(item.finding.members), item.finding.business_key)
+        return self.is_home(item.rule.subject, subject)
+
+    def _step(self, item: Step, live: AsOf) -> Iterator[Outcome]:
+        finding = item.finding
+        row = publish(live, item.rule, finding, self.marks.now_us)
+        yield from self._state((finding.code, finding.facet, finding.business_key), item, row)
+        event = step(finding, item.name, item.at, item.reason)
+        yield Outcome(Output.FINDING_EVENTS, event["event_id"], event)
+
+    def _state(self, key: FindingKey, item: Step, row: dict[str, Any]) -> Iterator[Outcome]:
+        if {**row, "updated_at": 0} != {**item.finding.row, "updated_at": 0}:
+            item.finding.row = row
+            self.lives.dirty_findings.add(key)
+            self.cells.give(("finding", *key), kpis.of_finding(row))
+            yield Outcome(Output.FINDING_STATE, row["finding_id"], row)
+
+    def _mark_held(self, item: Step) -> None:
+        if item.rule.subject == "entry":
+            self._dirty_entries |= item.finding.members.keys()
+            # The one that just left is no member any more, but its life named it: all of the group may change.
+            self._dirty_entries |= set(self.facts.entries_of_project.get(self.facts.code(
+                next(iter(item.finding.members.values())).found.project_code or ""), ())) if (
+                item.rule.code == "RATE_MISMATCH") else set()
+        elif item.rule.subject == "project":
+            self._dirty_entries |= self.facts.entries_of_project.get(self.facts.code(item.finding.business_key), set())
+
+    # -- entries ---------------------------------------------------------------------------------
+
+    def _publish_entries(self, live: AsOf) -> Iterator[Outcome]:
+        dirty = sorted(self._dirty_entries)
+        self._dirty_entries.clear()
+        for key in dirty:
+            entry = live.entry(key)
+            if entry.seen:
+                standing = self._standing(live, key, entry.project_code)
+                yield from self._publish_rows(key, list(billing.rows(live, entry, standing)))
+
+    def _standing(self, live: AsOf, key: str, project_code: str) -> billing.Standing:
+        holds: set[str] = set()
+        pending = False
+        open_here = self.lives.open_on.get(key, set())
+        for life_key in open_here:
+            life = self.lives.lives[life_key]
+            if life_key[3] == "entry" and life.rule.hold and (life.found.holds or self._group_holds(life_key)):
+                holds.add(life.rule.hold)
+        for lane in self.lives.by_subject["entry"]:
+            for rule in lane.rules:
+                pending = pending or any(broke.holds and (rule.code, broke.facet, key, "entry") not in open_here
+                                         for broke in rule.find(live, key))
+        for life_key in self.lives.of_subject.get(("project", project_code), ()):
+            if self.lives.lives[life_key].is_open:
+                holds.add("H14")
+            else:
+                pending = True
+        if not holds and not pending and self._stale.intersection(_GUARDED):
+            holds.add("H19")
+        return billing.Standing(billing.ordered(holds), pending)
+
+    def _group_holds(self, life_key: tuple[str, str | None, str, str]) -> bool:
+        """A rate that differs little holds its entries when the group's money is large."""
+        life = self.lives.lives[life_key]
+        if life.rule.code != "RATE_MISMATCH":
+            return False
+        group = self.lives.findings[life.rule.code, life.found.facet, life.found.business_key]
+        limit: int = self.policy.rate_hold_major * 10 ** exponent(life.found.ccy or "XXX")
+        return abs(group.impact_minor) > limit
+
+    def _publish_rows(self, key: str, rows: list[dict[str, Any]]) -> Iterator[Outcome]:
+        known = self.rows.setdefault(key, {})
+        fresh = {(row["entry_key"], row["project_code"]): row for row in rows}
+        codes = {life_key[0] for life_key in self.lives.open_on.get(key, ()) if life_key[3] == "entry"}
+        for place in [place for place in known if place not in fresh]:
+            del known[place]
+            self.cells.give(("entry", *place), {})
+            self.cells.give(("exposure", *place), {})
+            yield Outcome(Output.TIME_ENTRY_STATE, "|".join(place), None)
+        for place, row in fresh.items():
+            self.cells.give(("exposure", *place), kpis.exposure_of_entry(row, codes))
+            before = known.get(place)
+            if before != row:
+                known[place] = row
+                self.cells.give(("entry", *place), kpis.of_entry(row))
+                now = self.marks.now_us
+                yield Outcome(Output.TIME_ENTRY_STATE, "|".join(place), {**row, "updated_at": now, "version": now})
+                yield from self._decide(row, before, now)
+
+    def _decide(self, row: dict[str, Any], before: dict[str, Any] | None, now: int) -> Iterator[Outcome]:
+        if before and (before["state"], before["holds"], before["unbilled_minor"]) == (
+                row["state"], row["holds"], row["unbilled_minor"]):
+            return
+        name = f"{row['entry_key']}|{row['project_code']}|{row['state']}|{row['holds']}|{row['unbilled_minor']}|{now}"
+        event_id = str(uuid5(_NAMESPACE, name))
+        event = billing.decision(row, before["state"] if before else None, event_id, now)
+        yield Outcome(Output.BILLING_DECISION, event_id, event)
+
+    # -- assignments -----------------------------------------------------------------------------
+
+    def _count_pairs(self, live: AsOf) -> None:
+        """K13: weeks with firm staffing, and those that every required system agrees on."""
+        for subject in sorted(self._dirty_pairs):
+            self.cells.give(("pair", subject), self._synchronised(live, subject))
+        self._dirty_pairs.clear()
+
+    def _synchronised(self, live: AsOf, subject: str) -> dict[Cell, Amount]:
+        pair = pair_of(subject)
+        hard = [row for row in live.staffing(pair, "SCHED") if row.commit == "HARD"]
+        project = live.project(pair[0])
+        today = local_day(self.marks.now_us, live.legal_entity(project.get("le_code")).tz)
+        compared = {week.monday: True for week in weeks(live, hard, [], window(today)) if week.left_s}
+        for system in ("PSA", "ERP"):
+            if system in self.marks.systems():
+                there = [row for row in live.staffing(pair, system) if row.commit == "HARD"]
+                for week in weeks(live, hard, there, window(today)):
+                    if week.monday in compared and differs(live, week):
+                        compared[week.monday] = False
+        if not compared:
+            return {}
+        dims: dict[str, Any] = {"le_code": project.get("le_code"), "region": project.get("region"),
+                "practice": project.get("practice"), "project_code": pair[0]}
+        agreed = sum(compared.values())
+        found = {Cell("assignment_sync_rate", "count", **dims): Amount(agreed, len(compared))}
+        if agreed < len(compared):
+            found[Cell("unsynchronised_assignments", "count", **dims)] = Amount(len(compared) - agreed)
+        return found
+
+    # -- changelog -------------------------------------------------------------------------------
+
+    def progress(self) -> dict[str, Any]:
+        """Counters that no fact can give back."""
+        frontiers = [[[list(needs), list(minds)], subject, lane.frontier]
+                     for (subject, needs, minds), lane in self.lives.lanes.items()]
+        return {"healed": self.lives.healed, "counts": self.counts, "frontiers": frontiers}
+
+    def restore(self, table: str, value: Any) -> None:
+        """Take up a changelog row."""
+        if table == "progress":
+            self.lives.healed, self.counts = dict(value["healed"]), value["counts"]
+            for (needs, minds), subject, frontier in value["frontiers"]:
+                lane = self.lives.lanes.get((subject, tuple(needs), tuple(minds)))
+                if lane:
+                    lane.frontier = frontier
+        elif table == "findings":
+            self.lives.restore_finding(value[1:]) if value[0] == "F" else self.lives.restore_life(value[1:])
+        else:
+            self.facts.restore(value)
+
+    def restored(self) -> None:
+        """Rebuild indexes, due points, rows and cells; nothing of it is news."""
+        self.facts.reindex()
+        self.lives.reindex()
+        self._requeue()
+        self._stale = stale_systems(self.policy, self.marks)
+        self._day = local_day(self.marks.now_us) if self.marks.now_us != NEVER else None
+        live = AsOf(self.facts, self.policy, FOREVER, self.marks.now_us)
+        self._dirty_entries = set(self.facts.entries)
+        self._dirty_pairs = {"|".join(pair) for pair in self.facts.assignments if self.is_home("pair", "|".join(pair))}
+        for key, finding in self.lives.findings.items():
+            if finding.row:
+                self.cells.give(("finding", *key), kpis.of_finding(finding.row))
+        for _ in self._publish_entries(live):
+            pass
+        self._count_pairs(live)
+        for who, contribution in kpis.of_counts(self.counts, self.lives.healed):
+            self.cells.give(who, contribution)
+        self.cells.forget_changes()
+
+    def _requeue(self) -> None:
+        """Points that had not been looked at: commits and dues after each lane's frontier."""
+        for record in self.facts.records.values():
+            subjects = affected.of_record(self.facts, record)
+            for commit in set(record.commits()):
+                for kind, subject in subjects:
+                    if kind in ("entry", "project") or self.is_home(kind, subject):
+                        self._requeue_point(kind, subject, commit)
+        for lane in self.lives.lanes.values():
+            for rule in lane.rules:
+                if rule.due and lane.frontier != NEVER:
+                    world = AsOf(self.facts, self.policy, lane.frontier)
+                    for subject in self._subjects(lane.subject):
+                        for instant in rule.due(world, subject):
+                            if instant > lane.frontier:
+                                lane.push(instant, subject)
+
+    def _requeue_point(self, kind: str, subject: str, commit: int) -> None:
+        for lane in self.lives.by_subject.get(kind, ()):
+            if commit > lane.frontier:
+                lane.push(commit, subject)
+
+    def _subjects(self, kind: str) -> list[str]:
+        if kind == "entry":
+            return sorted(self.facts.entries)
+        if kind == "pair":
+            return sorted("|".join(pair) for pair in self.facts.assignments if self.is_home(kind, "|".join(pair)))
+        return []
+
+    def drain(self) -> Iterator[tuple[str, str, Any]]:
+        """Changelog rows since the last drain; histories are folded as far as nobody looks back."""
+        horizon = min((lane.frontier for lane in self.lives.lanes.values()), default=NEVER)
+        for identity in sorted(self._dirty_records):
+            record = self.facts.records[identity]
+            for history in record.histories.values():
+                history.fold(horizon)
+            yield TABLE_OF[record.entity], "|".join(identity), record.to_record()
+        for key in sorted(self.lives.dirty_lives, key=repr):
+            row = self.lives.life_record(key)
+            yield "findings", "L|" + "|".join(part or "" for part in key), None if row is None else ["L", *row]
+        for found in sorted(self.lives.dirty_findings, key=repr):
+            name = "F|" + "|".join(part or "" for part in found)
+            yield "findings", name, ["F", *self.lives.finding_record(found)]
+        self.facts.forget_commits(horizon)
+        self._dirty_records.clear()
+        self.lives.dirty_lives.clear()
+        self.lives.dirty_findings.clear()
+
+

@@ -1,0 +1,168 @@
+"""One view per source, multi-version: what each system said about a record, as of any instant since the last fold.
+
+Versions of a record at one source are ordered by its order token, never by a clock; each asserts some attributes.
+A view as of an instant merges the versions committed until then. Deleted records keep their last attributes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from tieout.reconcilers.changes import Change, Op
+from tieout.reconcilers.timeline import FOREVER
+
+Verdict = Literal["applied", "duplicate", "stale"]
+
+
+class Version(NamedTuple):
+    """One version: its order token, its commit instant (never before its predecessor's), and what it asserts."""
+
+    seq: str
+    commit_us: int
+    deleted: bool
+    asserted: Mapping[str, Any]
+
+
+class View(NamedTuple):
+    """A record as one source sees it."""
+
+    attributes: Mapping[str, Any]
+    deleted: bool
+    commit_us: int  # of the newest version in it
+
+
+class History:
+    """The versions of one record at one source."""
+
+    __slots__ = ("_live", "_versions")
+
+    def __init__(self, versions: Iterable[Version] = ()) -> None:
+        self._versions = list(versions)
+        self._live = _merge(self._versions)
+
+    def add(self, change: Change) -> Verdict:
+        """Put a change in its place; a known token is a duplicate, a lower one is stale (but still kept in order)."""
+        version = Version(change.seq, change.commit_us, change.op is Op.DELETE, change.asserted)
+        last = self._versions[-1] if self._versions else None
+        if last is None or change.seq > last.seq:
+            if last is not None and version.commit_us < last.commit_us:
+                version = version._replace(commit_us=last.commit_us)
+            self._versions.append(version)
+            self._live = _stack(self._live, version)
+            return "applied"
+        index = bisect_left(self._versions, change.seq, key=lambda kept: kept.seq)
+        if self._versions[index].seq == change.seq:
+            return "duplicate"
+        if index == 0 and self._folded:
+            return "stale"  # older than what has been folded: its attributes were overtaken
+        following = self._versions[index].commit_us
+        self._versions.insert(index, version._replace(commit_us=min(version.commit_us, following)))
+        self._live = _merge(self._versions)
+        return "stale"
+
+    @property
+    def _folded(self) -> bool:
+        return bool(self._versions) and self._versions[0].asserted.get("$folded", False) is True
+
+    def at(self, instant: int) -> View | None:
+        """The view as of an instant; None if the source had not said anything by then."""
+        live = self._live
+        if live is None or live.commit_us <= instant:
+            return live
+        return _merge(version for version in self._versions if version.commit_us <= instant)
+
+    def commits(self) -> list[int]:
+        """Commit instants of the versions, oldest first."""
+        return [version.commit_us for version in self._versions]
+
+    def fold(self, horizon: int) -> None:
+        """Merge the versions that nobody will ask for any more: all below the newest one at or before `horizon`.
+
+        A record that moved between projects keeps its versions: coverage belongs to the project of its time.
+        """
+        older = [version for version in self._versions if version.commit_us <= horizon]
+        projects = {v.asserted["project_code"] for v in self._versions if "project_code" in v.asserted}
+        if len(older) < 2 or len(projects) > 1:
+            return
+        view = _merge(older)
+        assert view is not None
+        base = Version(older[-1].seq, older[-1].commit_us, view.deleted, {**view.attributes, "$folded": True})
+        self._versions[: len(older)] = [base]
+
+    def to_record(self) -> list[list[Any]]:
+        """JSON rows, one a version."""
+        return [[v.seq, v.commit_us, v.deleted, dict(v.asserted)] for v in self._versions]
+
+
+def _stack(below: View | None, version: Version) -> View:
+    if version.deleted:
+        attributes = below.attributes if below else version.asserted
+    elif below is None or below.deleted:
+        attributes = version.asserted
+    else:
+        attributes = {**below.attributes, **version.asserted}
+    return View(attributes, version.deleted, version.commit_us)
+
+
+def _merge(versions: Iterable[Version]) -> View | None:
+    view: View | None = None
+    for version in versions:
+        view = _stack(view, version)
+    return view
+
+
+class Record:
+    """A record of the domain: what each source, under each of its own ids, says about it."""
+
+    __slots__ = ("entity", "histories", "key")
+
+    def __init__(self, entity: str, key: str) -> None:
+        self.entity = entity
+        self.key = key
+        self.histories: dict[tuple[str, str], History] = {}
+
+    def add(self, change: Change) -> Verdict:
+        """Put a change into the history of its source and subject."""
+        return self.histories.setdefault((change.source, change.subject), History()).add(change)
+
+    def view(self, system: str, instant: int = FOREVER) -> Mapping[str, Any] | None:
+        """What the system says as of an instant; None if it does not know the record, or deleted it."""
+        best = self._newest(system, instant, deleted=False)
+        return best.attributes if best else None
+
+    def last(self, system: str, instant: int = FOREVER) -> View | None:
+        """The newest view of the system, deleted or not."""
+        live = self._newest(system, instant, deleted=False)
+        return live or self._newest(system, instant, deleted=True)
+
+    def _newest(self, system: str, instant: int, *, deleted: bool) -> View | None:
+        best: View | None = None
+        for (source, _), history in self.histories.items():
+            if source.partition("/")[0] == system:
+                view = history.at(instant)
+                if view and view.deleted is deleted and (best is None or view.commit_us >= best.commit_us):
+                    best = view
+        return best
+
+    def systems(self) -> set[str]:
+        """Systems that ever said something."""
+        return {source.partition("/")[0] for source, _ in self.histories}
+
+    def commits(self) -> list[int]:
+        """All commit instants, in no order."""
+        return [commit for history in self.histories.values() for commit in history.commits()]
+
+    def to_record(self) -> list[Any]:
+        """A JSON value; `from_record` is its inverse."""
+        return [self.entity, self.key,
+                [[source, subject, history.to_record()] for (source, subject), history in self.histories.items()]]
+
+    @classmethod
+    def from_record(cls, value: list[Any]) -> Record:
+        """The record that `to_record` wrote."""
+        record = cls(value[0], value[1])
+        for source, subject, rows in value[2]:
+            record.histories[source, subject] = History(Version(*row) for row in rows)
+        return record
