@@ -7,6 +7,9 @@ Other processes connect by address as long as this one lives. Measured with libr
   that is only produced to or asked for springs up with 4 partitions. `EmbeddedBroker.create` makes one with any number,
   through the library's own mock interface, in the process that holds the cluster.
 * A partition keeps about 5 MB; older records vanish without a word. Readers watch the low watermark.
+* Transactions are accepted, but nothing is hidden, fenced or stored: aborted and open records are visible to readers of
+  committed ones, an older producer of a transactional id goes on, offsets sent to a transaction are dropped.
+* A leaving member is missed only at its session time-out (45 s by default): with 6 s the next one waits 8 s.
 * Nothing is compacted, nothing is written to disk.
 """
 

@@ -143,7 +143,7 @@ def _create(admin: AdminClient, topics: list[Topic]) -> None:
 
     if topics:
         new = [NewTopic(t.name, t.partitions, t.replication, config=dict(t.config)) for t in topics]
-        _await(admin.create_topics(new, operation_timeout=_ADMIN_TIMEOUT_S))
+        _await(admin.create_topics(new, request_timeout=_ADMIN_TIMEOUT_S))
 
 
 def _configure(admin: AdminClient, topics: list[Topic]) -> None:
