@@ -57,7 +57,7 @@ CREATE OR REPLACE VIEW internal.freshness AS
 SELECT greatest((SELECT max(as_of) FROM internal.kpi_cell), (SELECT max(as_of) FROM internal.source),
                 (SELECT max(updated_at) FROM internal.time_entry), (SELECT max(updated_at) FROM internal.finding)) AS as_of,
        CASE WHEN count(*) = count(watermark_at) THEN min(watermark_at) END AS complete_through,
-       max(last_event_at) AS last_event_at,
+       (SELECT max(last_event_at) FROM internal.source) AS last_event_at,
        CASE WHEN count(*) = 0 THEN 'UNKNOWN'
             WHEN bool_or(state = 'STALE') THEN 'STALE'
             WHEN bool_and(state = 'FRESH') THEN 'FRESH'
@@ -92,6 +92,7 @@ SELECT entry_key, project_code, decision, previous, internal.parts(reasons) AS r
        currency, "at", event_id
 FROM internal.billing_decision;
 
+-- The row '*' of a source adds up its objects.
 CREATE OR REPLACE VIEW v1.source AS
 WITH events AS (
     SELECT source, CASE WHEN grouping(object) = 1 THEN '*' ELSE object END AS object,
@@ -99,11 +100,21 @@ WITH events AS (
            coalesce(sum(numerator) FILTER (measure = 'DUPLICATE'), 0)::BIGINT AS duplicates,
            coalesce(sum(numerator) FILTER (measure = 'STALE'), 0)::BIGINT AS stale
     FROM internal.kpi_cell WHERE kpi = 'events'
-    GROUP BY GROUPING SETS ((source, object), (source)))
-SELECT s.system, s.instance, s.object, s.watermark_at, s.last_event_at, s.state, s.received,
-       coalesce(e.applied, 0) AS applied, coalesce(e.duplicates, 0) AS duplicates, coalesce(e.stale, 0) AS stale,
-       s.parked, s.filtered, s.dead_lettered
-FROM internal.source s LEFT JOIN events e ON e.source = s.source AND e.object = s.object;
+    GROUP BY GROUPING SETS ((source, object), (source))),
+counted AS (
+    SELECT source, object, last_event_at, received, parked, filtered, dead_lettered
+    FROM internal.source WHERE object <> '*'
+    UNION ALL
+    SELECT source, '*', max(last_event_at), sum(received)::BIGINT, sum(parked)::BIGINT, sum(filtered)::BIGINT,
+           sum(dead_lettered)::BIGINT
+    FROM internal.source WHERE object <> '*' GROUP BY source)
+SELECT s.system, s.instance, s.object, s.watermark_at, coalesce(c.last_event_at, s.last_event_at) AS last_event_at,
+       s.state, coalesce(c.received, s.received) AS received, coalesce(e.applied, 0) AS applied,
+       coalesce(e.duplicates, 0) AS duplicates, coalesce(e.stale, 0) AS stale, coalesce(c.parked, s.parked) AS parked,
+       coalesce(c.filtered, s.filtered) AS filtered, coalesce(c.dead_lettered, s.dead_lettered) AS dead_lettered
+FROM internal.source s
+LEFT JOIN counted c ON c.source = s.source AND c.object = s.object
+LEFT JOIN events e ON e.source = s.source AND e.object = s.object;
 
 CREATE OR REPLACE VIEW v1.dead_letter AS
 SELECT topic, "partition" AS kafka_partition, "offset" AS kafka_offset, ts AS put_aside_at, source, object, reason,
@@ -120,9 +131,9 @@ SELECT '*' AS source, complete_through AS watermark_at, last_event_at, freshness
        internal.parts(stale_sources) AS stale_sources
 FROM internal.freshness
 UNION ALL
-SELECT source, watermark_at, last_event_at, state, limit_s, as_of,
-       CASE WHEN state = 'FRESH' THEN [] ELSE [source] END
-FROM internal.source WHERE object = '*';
+SELECT source, watermark_at, (SELECT max(last_event_at) FROM internal.source o WHERE o.source = s.source), state,
+       limit_s, as_of, CASE WHEN state = 'FRESH' THEN [] ELSE [source] END
+FROM internal.source s WHERE object = '*';
 
 -- KPIs as streamed ---------------------------------------------------------------------------------------------
 
@@ -147,7 +158,7 @@ SELECT kpi, measure, le_code, region, practice, project_code, billing_cycle_id, 
        internal.kpi_value(unit, numerator, denominator, currency) AS value, numerator, denominator,
        internal.kpi_unit(unit, denominator, currency) AS unit, as_of, complete_through, freshness
 FROM chosen
-WHERE denominator <> 0 OR (denominator IS NULL AND (numerator <> 0 OR kpi = 'sync_lag'));
+WHERE denominator <> 0 OR (denominator IS NULL AND numerator <> 0);
 
 -- The same per change: each cell's steps added up per leaf. Ageing has no history of its own: it is a reading.
 CREATE OR REPLACE VIEW v1.kpi_history AS
@@ -158,7 +169,7 @@ WITH step AS (
            CASE WHEN unit = 'minor' THEN currency END AS currency,
            CASE kpi WHEN 'sync_lag' THEN source ELSE state END AS state, hold_code, unit, as_of, complete_through,
            numerator - lag(numerator, 1, 0) OVER cell AS numerator,
-           denominator - lag(denominator, 1, 0) OVER cell AS denominator
+           denominator - coalesce(lag(denominator) OVER cell, 0) AS denominator
     FROM internal.kpi_history WINDOW cell AS (PARTITION BY cell ORDER BY as_of)),
 moved AS (
     SELECT * EXCLUDE (numerator, denominator, complete_through), min(complete_through) AS complete_through,
@@ -244,23 +255,38 @@ FROM v1.finding, internal.freshness f
 WHERE status IN ('OPEN', 'ACK')
 GROUP BY ALL;
 
+-- The union, not the sum: an entry that several findings name is exposed once, under its top hold or, where none of
+-- them holds it, the first check by name. Findings that are not about entries add their own money.
 CREATE OR REPLACE VIEW v1.kpi_exposure AS
+WITH open AS (
+    SELECT *, entity = 'time_entry' OR (code = 'RATE_MISMATCH' AND facet IS DISTINCT FROM 'CARD_DIVERGED') AS of_entries
+    FROM v1.finding WHERE status IN ('OPEN', 'ACK')),
+named AS (SELECT unnest(entries) AS entry_key, code FROM open WHERE of_entries),
+exposed AS (SELECT entry_key, min(code) AS code FROM named GROUP BY entry_key),
+money AS (
+    SELECT le_code, region, practice, project_code, billing_cycle_id, currency, coalesce(top_hold, code) AS hold_code,
+           unbilled_minor AS minor
+    FROM v1.time_entry JOIN exposed USING (entry_key)
+    UNION ALL
+    SELECT le_code, region, practice, project_code, billing_cycle_id, currency, code, abs(impact_minor)
+    FROM open WHERE NOT of_entries AND currency IS NOT NULL)
 SELECT 'exposure' AS kpi, 'VALUE' AS measure, le_code, region, practice, project_code, billing_cycle_id, currency,
-       NULL::VARCHAR AS state, top_hold AS hold_code,
-       internal.major(sum(held_minor), any_value(currency)) AS value, sum(held_minor)::BIGINT AS numerator,
+       NULL::VARCHAR AS state, hold_code,
+       internal.major(sum(minor), any_value(currency)) AS value, sum(minor)::BIGINT AS numerator,
        NULL::BIGINT AS denominator, currency AS unit, f.as_of, f.complete_through, f.freshness
-FROM v1.time_entry, internal.freshness f
-GROUP BY ALL HAVING sum(held_minor) <> 0;
+FROM money, internal.freshness f
+GROUP BY ALL HAVING sum(minor) <> 0;
 
 CREATE OR REPLACE VIEW v1.kpi_sync_lag AS
+WITH lag AS (
+    SELECT source, epoch_us(as_of) - epoch_us(watermark_at) AS lag_us
+    FROM internal.source WHERE object = '*' AND watermark_at < as_of)
 SELECT 'sync_lag' AS kpi, 'VALUE' AS measure, NULL::VARCHAR AS le_code, NULL::VARCHAR AS region,
        NULL::VARCHAR AS practice, NULL::VARCHAR AS project_code, NULL::VARCHAR AS billing_cycle_id,
-       NULL::VARCHAR AS currency, system || '/' || instance AS state, NULL::VARCHAR AS hold_code,
-       internal.seconds(epoch_us(f.as_of) - epoch_us(watermark_at)) AS value,
-       epoch_us(f.as_of) - epoch_us(watermark_at) AS numerator, NULL::BIGINT AS denominator,
+       NULL::VARCHAR AS currency, source AS state, NULL::VARCHAR AS hold_code,
+       internal.seconds(lag_us) AS value, lag_us AS numerator, NULL::BIGINT AS denominator,
        's' AS unit, f.as_of, f.complete_through, f.freshness
-FROM v1.source, internal.freshness f
-WHERE object = '*' AND watermark_at IS NOT NULL;
+FROM lag, internal.freshness f;
 
 CREATE OR REPLACE VIEW v1.kpi_duplicates_suppressed AS
 SELECT 'duplicates_suppressed' AS kpi, 'VALUE' AS measure, NULL::VARCHAR AS le_code, NULL::VARCHAR AS region,
