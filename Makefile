@@ -1,0 +1,82 @@
+# Everything a person or CI runs. `make` prints the targets; nothing here touches system packages.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+TESTS ?= tests
+WORKERS ?= 2
+QUIET := -q --disable-pip-version-check
+LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+help:  ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(RUNTIME)  ## Four weeks of a 60-consultant firm in about a minute, with planted faults
+	@$(BIN)/tieout demo $(ARGS)
+
+test: $(DEV)  ## All tests; what cannot run here is skipped with its reason (ARGS="-k name")
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup -rs $(TESTS) $(ARGS)
+
+check: lint types test  ## What CI runs: lint, types, tests
+
+lint: $(DEV)  ## ruff
+	@$(BIN)/ruff check .
+
+types: $(DEV) links  ## mypy --strict over the packages and the tests
+	@$(BIN)/mypy -p tieout
+	@MYPYPATH=.types:tests $(BIN)/mypy --explicit-package-bases tests
+
+# Type checkers cannot follow an editable install's import hook: give them folders they can.
+links:
+	@mkdir -p .types/tieout
+	@for folder in codecs reconcilers schemas streams; do ln -sfn "../../$$folder" ".types/tieout/$$folder"; done
+
+kafka: $(DEV)  ## Apache Kafka on a free port, in the foreground until Ctrl-C
+	@$(BIN)/python tests/brokers.py
+
+bench: $(DEV)  ## Changes a second, against a plain loop and an ordinary Faust app
+	@$(BIN)/python -m bench $(ARGS)
+
+faults: $(DEV)  ## Kill, stop and move every process on Apache Kafka (long)
+	@$(BIN)/pytest -m faults -rs tests/faults $(ARGS)
+
+lock: $(DEV)  ## Resolve pyproject.toml anew into requirements*.txt, with hashes
+	@echo "uv" | $(BIN)/uv $(LOCK) -o requirements-uv.txt -
+	@echo "setuptools>=77" | $(BIN)/uv $(LOCK) -o requirements.txt pyproject.toml -
+	@echo "setuptools>=77" | $(BIN)/uv $(LOCK) --extra dev --extra services -c requirements.txt -o requirements-dev.txt pyproject.toml -
+
+clean:  ## Remove the environment, caches and whatever the demo left
+	@rm -rf $(VENV) .types .pytest_cache .mypy_cache .ruff_cache .hypothesis .tieout build *.egg-info target
+
+$(RUNTIME): requirements.txt pyproject.toml | $(BIN)/uv
+	@echo "installing tieout into $(VENV)"
+	@$(call install,requirements.txt)
+	@touch $@
+
+$(DEV): requirements-dev.txt pyproject.toml | $(BIN)/uv
+	@echo "installing tieout, and what its tests and checks need, into $(VENV)"
+	@$(call install,requirements-dev.txt)
+	@touch $@ $(RUNTIME)
+
+# uv fetches in parallel (10 s instead of 48 s); pip does it where uv cannot, behind a mirror that only pip knows, say.
+install = VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install -q --no-deps --require-hashes -r $(1) \
+	|| $(BIN)/python -m pip install $(QUIET) --no-deps --require-hashes -r $(1); \
+	$(BIN)/python -m pip install $(QUIET) --no-deps --no-build-isolation -e .
+
+$(BIN)/uv: requirements-uv.txt | $(BIN)/python
+	@$(BIN)/python -m pip install $(QUIET) --no-deps --require-hashes -r requirements-uv.txt || ln -sf /bin/false $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not here: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old: tieout needs Python 3.11 or newer. Name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "this Python has no venv module. On Debian and Ubuntu: apt-get install python3-venv. Or name another Python: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+.PHONY: help demo test check lint types links kafka bench faults lock clean
