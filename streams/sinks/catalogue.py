@@ -6,7 +6,7 @@ The API, the command line and the comments in DuckDB read it here, so that a til
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -47,7 +47,7 @@ class Kpi:
     formula: str  # in words of the v1 columns
     direction: Direction
     dimensions: tuple[str, ...] = ORGANISATION
-    measures: Mapping[str, Unit] = MappingProxyType({})  # where they are more than VALUE
+    measures: Mapping[str, Unit] = field(default_factory=dict)  # where they are more than VALUE
 
     @property
     def view(self) -> str:
@@ -78,7 +78,7 @@ KPIS: Final[tuple[Kpi, ...]] = (
         "Unbilled hours and value by days since the work: 0-30, 31-45, 46-60, 61-90 and 90+; the bucket stands in "
         "state and is computed when it is read, since age changes without any event.",
         Unit.HOURS, "unbilled_s and unbilled_minor by bucket of as_of (UTC date) - work_date", Direction.LOWER,
-        (*ORGANISATION, "currency", "state"), MappingProxyType({"HOURS": Unit.HOURS, "VALUE": Unit.MONEY})),
+        (*ORGANISATION, "currency", "state"), {"HOURS": Unit.HOURS, "VALUE": Unit.MONEY}),
     Kpi("assignment_sync_rate", "K13", "Assignment sync rate",
         "Share of the hard-booked weeks of a project and worker on which every required system agrees.",
         Unit.RATIO, "cells in tolerance / all HARD (project, worker, week) cells", Direction.HIGHER,
