@@ -187,7 +187,7 @@ GROUP BY ALL HAVING sum(unbilled_s) <> 0;
 CREATE OR REPLACE VIEW v1.kpi_unbilled_value AS
 SELECT 'unbilled_value' AS kpi, 'VALUE' AS measure, le_code, region, practice, project_code, billing_cycle_id,
        currency, state, NULL::VARCHAR AS hold_code,
-       internal.major(sum(unbilled_minor), currency) AS value, sum(unbilled_minor)::BIGINT AS numerator,
+       internal.major(sum(unbilled_minor), any_value(currency)) AS value, sum(unbilled_minor)::BIGINT AS numerator,
        NULL::BIGINT AS denominator, currency AS unit, f.as_of, f.complete_through, f.freshness
 FROM v1.time_entry, internal.freshness f
 GROUP BY ALL HAVING sum(unbilled_minor) <> 0;
@@ -211,7 +211,7 @@ GROUP BY ALL HAVING sum(held_s) <> 0;
 CREATE OR REPLACE VIEW v1.kpi_held_value AS
 SELECT 'held_value' AS kpi, 'VALUE' AS measure, le_code, region, practice, project_code, billing_cycle_id, currency,
        state, top_hold AS hold_code,
-       internal.major(sum(held_minor), currency) AS value, sum(held_minor)::BIGINT AS numerator,
+       internal.major(sum(held_minor), any_value(currency)) AS value, sum(held_minor)::BIGINT AS numerator,
        NULL::BIGINT AS denominator, currency AS unit, f.as_of, f.complete_through, f.freshness
 FROM v1.time_entry, internal.freshness f
 GROUP BY ALL HAVING sum(held_minor) <> 0;
@@ -227,7 +227,7 @@ SELECT 'unbilled_ageing' AS kpi, 'HOURS' AS measure, le_code, region, practice, 
 FROM aged GROUP BY ALL HAVING sum(unbilled_s) <> 0
 UNION ALL
 SELECT 'unbilled_ageing', 'VALUE', le_code, region, practice, project_code, billing_cycle_id, currency, bucket,
-       NULL, internal.major(sum(unbilled_minor), currency), sum(unbilled_minor)::BIGINT, NULL::BIGINT, currency,
+       NULL, internal.major(sum(unbilled_minor), any_value(currency)), sum(unbilled_minor)::BIGINT, NULL::BIGINT, currency,
        as_of, complete_through, freshness
 FROM aged GROUP BY ALL HAVING sum(unbilled_minor) <> 0;
 
@@ -243,7 +243,7 @@ GROUP BY ALL;
 CREATE OR REPLACE VIEW v1.kpi_exposure AS
 SELECT 'exposure' AS kpi, 'VALUE' AS measure, le_code, region, practice, project_code, billing_cycle_id, currency,
        NULL::VARCHAR AS state, top_hold AS hold_code,
-       internal.major(sum(held_minor), currency) AS value, sum(held_minor)::BIGINT AS numerator,
+       internal.major(sum(held_minor), any_value(currency)) AS value, sum(held_minor)::BIGINT AS numerator,
        NULL::BIGINT AS denominator, currency AS unit, f.as_of, f.complete_through, f.freshness
 FROM v1.time_entry, internal.freshness f
 GROUP BY ALL HAVING sum(held_minor) <> 0;
