@@ -66,12 +66,12 @@ class Batch:
         keyed = list(rows)
         if keyed:
             frame = table.frame([row or {} for _, row in keyed])
-            self.add(table, with_keys(frame, [key for key, _ in keyed], [row is None for _, row in keyed]))
+            self.add_keyed(table, frame, [key for key, _ in keyed], [row is None for _, row in keyed])
 
-
-def with_keys(frame: pl.DataFrame, keys: list[str], gone: list[bool]) -> pl.DataFrame:
-    """The frame of a batch: a table's columns and, after them, the records' keys and whether they are tombstones."""
-    return frame.with_columns(pl.Series(KEY, keys, pl.String), pl.Series(GONE, gone, pl.Boolean))
+    def add_keyed(self, table: Table, frame: pl.DataFrame, keys: list[str], gone: list[bool]) -> None:
+        """Append a frame of a table's columns with the keys of its records, and which of them are tombstones."""
+        key = pl.col(table.identity) if table.identity else pl.Series(keys, dtype=pl.String)
+        self.add(table, frame.with_columns(key.alias(KEY), pl.Series(GONE, gone, pl.Boolean)))
 
 
 class Store:
@@ -229,7 +229,7 @@ class Store:
 
 def letter_key(letter: Mapping[str, Any]) -> str:
     """Identity of a dead letter: where its record came from."""
-    return f"{letter['topic']}|{letter['partition']}|{letter['offset']}"
+    return f"{letter['topic']}/{letter['partition']}/{letter['offset']}"
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:

@@ -35,6 +35,11 @@ class Table:
     name: str
     columns: Mapping[str, str]
 
+    @property
+    def identity(self) -> str | None:
+        """The column that identifies a row, or None where the record's key does: events share the key of their topic."""
+        return "event_id" if "event_id" in self.columns else None
+
     def duckdb_columns(self) -> str:
         """The column list of CREATE TABLE, `key` first."""
         return ", ".join(["key UUID", *(f'"{name}" {_DUCKDB[kind]}' for name, kind in self.columns.items())])
