@@ -31,7 +31,8 @@ _KPI: Final = {
     "measure": "VALUE or, where a KPI has several, which one: HOURS or VALUE for unbilled_ageing.",
     "state": "Billing state; severity for open_findings, age bucket for unbilled_ageing, source for sync_lag.",
     "hold_code": "Hold (H12) for what is held; name of the check for findings and in-flight mismatches.",
-    "value": "The value in `unit`, exact: hours 4 decimals, money in major units, ratios 1 decimal half away from zero.",
+    "value": "The value in `unit`, exact: hours 4 decimals, money in major units, ratios 1 decimal "
+             "half away from zero.",
     "numerator": "What the value was made of: seconds, minor units, microseconds or a count. Sum these, then convert.",
     "denominator": "What the numerator is divided by; null unless the KPI is a ratio.",
     "unit": "h, %, s, count or, for money, the code of its currency.",
@@ -67,7 +68,8 @@ VIEWS: Final[Mapping[str, ViewComment]] = {
         "What may be done with a time entry, each time that changed; append-only.", Output.BILLING_DECISION,
         {"reasons": "Holds in order of precedence, as a list."}),
     "kpi": ViewComment(
-        "KPI values now, leaf cells only: a roll-up is a sum of numerators, or a ratio of sums.", Output.KPI_STATE, _KPI),
+        "KPI values now, leaf cells only: a roll-up is a sum of numerators, or a ratio of sums.",
+        Output.KPI_STATE, _KPI),
     "kpi_history": ViewComment(
         "KPI values after each change; lags and duplicate counts at most once a minute. as_of and complete_through "
         "are those of the change.", Output.KPI_STATE,

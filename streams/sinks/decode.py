@@ -60,7 +60,8 @@ def decode_one(schema: Schema, payload: bytes) -> dict[str, Any]:
         raise Undecodable("bad_avro", f"{type(error).__name__}: {error}") from None
     if left := len(payload) - stream.tell():
         raise Undecodable("bad_avro", f"found {left} bytes after the record, expected none")
-    return dict(row)
+    assert isinstance(row, dict)
+    return row
 
 
 def _shaped(table: Table, frame: pl.DataFrame) -> pl.DataFrame:

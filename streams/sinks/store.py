@@ -91,7 +91,9 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -198,8 +200,8 @@ class Store:
         """The frame as temporary table `stage`: a stream as a join side would be planned for one row."""
         self._db.register("incoming", ArrowStream(frame))
         try:
-            self._db.execute(
-                f"CREATE OR REPLACE TEMP TABLE stage AS SELECT md5({KEY})::UUID AS key, * EXCLUDE ({KEY}) FROM incoming")
+            self._db.execute("CREATE OR REPLACE TEMP TABLE stage AS "
+                             f"SELECT md5({KEY})::UUID AS key, * EXCLUDE ({KEY}) FROM incoming")
         finally:
             self._db.unregister("incoming")
 
@@ -243,7 +245,9 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
         ) from None
 
 
-_CELL: Final = ", ".join(f'"{name}"' for name in HISTORY.columns if name not in ("numerator", "denominator", "as_of"))
+_DIMENSIONS: Final = [name for name in HISTORY.columns if name not in ("numerator", "denominator", "as_of")]
+_CELL: Final = ", ".join(f'"{name}"' for name in _DIMENSIONS)
+_PACKED: Final = "{" + ", ".join(f"'{name}': \"{name}\"" for name in _DIMENSIONS) + "}"
 _PREVIOUS: Final = "(PARTITION BY cell ORDER BY _at)"
 
 # Steps of the batch's cells after their state in the store (_at -1). A tombstone is a step to zero under the cell's
@@ -257,8 +261,7 @@ WITH seen AS (
     WHERE key IN (SELECT key FROM stage)),
 steps AS (
     SELECT cell, _at,
-           last_value(CASE WHEN NOT _gone THEN {{{", ".join(f"'{n}': {n}" for n in _CELL.replace('"', '').split(', '))}}}
-                      END IGNORE NULLS) OVER {_PREVIOUS} AS dims,
+           last_value(CASE WHEN NOT _gone THEN {_PACKED} END IGNORE NULLS) OVER {_PREVIOUS} AS dims,
            CASE WHEN _gone THEN 0 ELSE numerator END AS numerator,
            CASE WHEN NOT _gone THEN denominator END AS denominator,
            coalesce(as_of, (SELECT max(as_of) FROM stage)) AS as_of,

@@ -37,7 +37,7 @@ class Table:
 
     @property
     def identity(self) -> str | None:
-        """The column that identifies a row, or None where the record's key does: events share the key of their topic."""
+        """The column that identifies a row, None where the record's key does: events of one subject share that key."""
         return "event_id" if "event_id" in self.columns else None
 
     def duckdb_columns(self) -> str:

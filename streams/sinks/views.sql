@@ -48,6 +48,10 @@ CREATE OR REPLACE MACRO internal.age_bucket(work_date, on_date) AS CASE
 CREATE OR REPLACE MACRO internal.parts(joined) AS
     CASE WHEN joined = '' THEN []::VARCHAR[] ELSE string_split(joined, '|') END;
 
+-- For queries of one's own: hours(sum(unbilled_s)), money(sum(unbilled_minor), any_value(currency))
+CREATE OR REPLACE MACRO main.hours(s) AS internal.hours(s);
+CREATE OR REPLACE MACRO main.money(minor, ccy) AS internal.major(minor, ccy);
+
 -- One row: how far everything is. A source that never said how far it is leaves complete_through open.
 CREATE OR REPLACE VIEW internal.freshness AS
 SELECT greatest((SELECT max(as_of) FROM internal.kpi_cell), (SELECT max(as_of) FROM internal.source),
