@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Final
 
-from tieout.reconcilers.quantities import exponent
+from tieout.reconcilers.quantities import exponent, rounded
 
 
 class Direction(StrEnum):
@@ -110,7 +112,22 @@ KPIS: Final[tuple[Kpi, ...]] = (
 BY_ID: Final[Mapping[str, Kpi]] = MappingProxyType({kpi.id: kpi for kpi in KPIS})
 
 
+_BASE: Final[Mapping[str, int]] = {Unit.HOURS: 3_600, Unit.SECONDS: 1_000_000, Unit.COUNT: 1}  # parts of one unit
+
+
+def value(unit: str, numerator: int, denominator: int | None = None) -> Decimal | None:
+    """The value that people read, exact, of summed cells; `unit` as for `decimals`. None for a ratio of nothing."""
+    places = decimals(unit)
+    if unit == Unit.RATIO:
+        if not denominator:
+            return None
+        base = Fraction(numerator * 100, denominator)
+    else:
+        base = Fraction(numerator, _BASE.get(unit, 10**places))
+    return Decimal(rounded(base * 10**places)).scaleb(-places)
+
+
 def decimals(unit: str) -> int:
     """Decimal places of a value whose row says `unit` ('h', '%', 's', 'count' or a currency's code)."""
-    fixed = {Unit.HOURS: 4, Unit.RATIO: 1, Unit.SECONDS: 3, Unit.COUNT: 0}
-    return fixed[Unit(unit)] if unit in fixed else exponent(unit)
+    fixed: dict[str, int] = {Unit.HOURS: 4, Unit.RATIO: 1, Unit.SECONDS: 3, Unit.COUNT: 0}
+    return fixed[unit] if unit in fixed else exponent(unit)

@@ -52,7 +52,8 @@ class Freshness:
         """One line for people: '── as of 2026-03-10 18:00:03Z · complete through 18:00:00Z · FRESH'."""
         if self.as_of is None:
             return "── nothing has arrived yet"
-        complete = f"complete through {_instant(self.complete_through)}" if self.complete_through else "completeness unknown"
+        through = self.complete_through
+        complete = f"complete through {_instant(through)}" if through else "completeness unknown"
         behind = f" · behind: {', '.join(self.stale_sources)}" if self.stale_sources else ""
         return f"── as of {_instant(self.as_of)} · {complete} · {self.state}{behind}"
 
