@@ -1,0 +1,279 @@
+-- The interface for analysts: schema v1, views only. Comments on every view and column come from comments.py.
+-- Instants are UTC, dates are civil dates, money and hours are exact: nothing here passes through a float.
+
+-- Helpers ------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE MACRO internal.exponent(ccy) AS CASE
+    WHEN ccy IN ('BIF', 'CLP', 'DJF', 'GNF', 'ISK', 'JPY', 'KMF', 'KRW', 'PYG', 'RWF', 'UGX', 'UYI', 'VND', 'VUV',
+                 'XAF', 'XOF', 'XPF') THEN 0
+    WHEN ccy IN ('BHD', 'IQD', 'JOD', 'KWD', 'LYD', 'OMR', 'TND') THEN 3
+    WHEN ccy IN ('CLF', 'UYW') THEN 4
+    ELSE 2 END;
+
+-- n / d rounded half away from zero to a whole number
+CREATE OR REPLACE MACRO internal.rounded(n, d) AS
+    (sign(n)::HUGEINT * ((2 * abs(n::HUGEINT) + d::HUGEINT) // (2 * d::HUGEINT)));
+
+-- ten-thousandths as DECIMAL(38,4); multiplied, since DuckDB divides decimals as floats
+CREATE OR REPLACE MACRO internal.scaled(n) AS (n::DECIMAL(34, 0) * 0.0001::DECIMAL(4, 4))::DECIMAL(38, 4);
+
+CREATE OR REPLACE MACRO internal.hours(s) AS internal.scaled(internal.rounded(s::HUGEINT * 10000, 3600));
+
+CREATE OR REPLACE MACRO internal.major(minor, ccy) AS internal.scaled(minor::HUGEINT * CASE internal.exponent(ccy)
+    WHEN 0 THEN 10000 WHEN 2 THEN 100 WHEN 3 THEN 10 ELSE 1 END);
+
+CREATE OR REPLACE MACRO internal.percent(n, d) AS
+    internal.scaled(internal.rounded(n::HUGEINT * 1000, nullif(d, 0)) * 1000);
+
+CREATE OR REPLACE MACRO internal.seconds(us) AS internal.scaled(internal.rounded(us, 1000) * 10);
+
+CREATE OR REPLACE MACRO internal.kpi_value(unit, n, d, ccy) AS CASE
+    WHEN d IS NOT NULL THEN internal.percent(n, d)
+    WHEN unit = 's' THEN internal.hours(n)
+    WHEN unit = 'minor' THEN internal.major(n, ccy)
+    WHEN unit = 'us' THEN internal.seconds(n)
+    ELSE n::DECIMAL(38, 4) END;
+
+CREATE OR REPLACE MACRO internal.kpi_unit(unit, d, ccy) AS CASE
+    WHEN d IS NOT NULL THEN '%' WHEN unit = 's' THEN 'h' WHEN unit = 'minor' THEN ccy WHEN unit = 'us' THEN 's'
+    ELSE 'count' END;
+
+CREATE OR REPLACE MACRO internal.age_bucket(work_date, on_date) AS CASE
+    WHEN date_diff('day', work_date, on_date) <= 30 THEN '0-30'
+    WHEN date_diff('day', work_date, on_date) <= 45 THEN '31-45'
+    WHEN date_diff('day', work_date, on_date) <= 60 THEN '46-60'
+    WHEN date_diff('day', work_date, on_date) <= 90 THEN '61-90'
+    ELSE '90+' END;
+
+CREATE OR REPLACE MACRO internal.parts(joined) AS
+    CASE WHEN joined = '' THEN []::VARCHAR[] ELSE string_split(joined, '|') END;
+
+-- For queries of one's own: hours(sum(unbilled_s)), money(sum(unbilled_minor), any_value(currency))
+CREATE OR REPLACE MACRO main.hours(s) AS internal.hours(s);
+CREATE OR REPLACE MACRO main.money(minor, ccy) AS internal.major(minor, ccy);
+
+-- One row: how far everything is. A source that never said how far it is leaves complete_through open.
+CREATE OR REPLACE VIEW internal.freshness AS
+SELECT greatest((SELECT max(as_of) FROM internal.kpi_cell), (SELECT max(as_of) FROM internal.source),
+                (SELECT max(updated_at) FROM internal.time_entry), (SELECT max(updated_at) FROM internal.finding)) AS as_of,
+       CASE WHEN count(*) = count(watermark_at) THEN min(watermark_at) END AS complete_through,
+       max(last_event_at) AS last_event_at,
+       CASE WHEN count(*) = 0 THEN 'UNKNOWN'
+            WHEN bool_or(state = 'STALE') THEN 'STALE'
+            WHEN bool_and(state = 'FRESH') THEN 'FRESH'
+            ELSE 'UNKNOWN' END AS freshness,
+       coalesce(string_agg(source, '|' ORDER BY source) FILTER (state <> 'FRESH'), '') AS stale_sources,
+       max(limit_s) AS limit_s
+FROM internal.source WHERE object = '*';
+
+-- Rows ---------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE VIEW v1.time_entry AS
+SELECT entry_key, worker_no, project_code, account_no, le_code, region, practice, billing_cycle_id, work_date, status,
+       state, approved_s, billed_s, unbilled_s, overbilled_s, written_off_s, proposed_s, ready_s, held_s, rate_e6,
+       currency, unbilled_minor, ready_minor, held_minor, applied_minor, billed_minor, adjustment_due_minor, top_hold,
+       internal.parts(holds) AS holds, updated_at, unpriced_s, rate_ref, rate_level
+FROM internal.time_entry;
+
+CREATE OR REPLACE VIEW v1.finding AS
+SELECT finding_id, code, facet, entity, business_key, attribute, systems, episode, status, severity, queue, region,
+       le_code, practice, project_code, billing_cycle_id, impact_s, impact_minor, currency, estimated, left_system,
+       left_value, right_system, right_value, owner_system, onset_at, deadline_at, opened_at, resolved_at, resolution,
+       entries_count, explanation, rule_version, check_no, occurrences, internal.parts(entries) AS entries, updated_at
+FROM internal.finding;
+
+CREATE OR REPLACE VIEW v1.finding_event AS
+SELECT e.finding_id, e.code, e.facet, f.entity, e.business_key, f.attribute, f.systems, e.episode, e.step, e.status,
+       e."at", e.actor, e.reason, e.impact_s, e.impact_minor, e.currency, e.queue, e.event_id
+FROM internal.finding_event e LEFT JOIN internal.finding f ON f.key = md5(e.finding_id)::UUID;
+
+CREATE OR REPLACE VIEW v1.billing_decision AS
+SELECT entry_key, project_code, decision, previous, internal.parts(reasons) AS reasons, unbilled_s, unbilled_minor,
+       currency, "at", event_id
+FROM internal.billing_decision;
+
+CREATE OR REPLACE VIEW v1.source AS
+WITH events AS (
+    SELECT source, CASE WHEN grouping(object) = 1 THEN '*' ELSE object END AS object,
+           coalesce(sum(numerator) FILTER (measure = 'APPLIED'), 0)::BIGINT AS applied,
+           coalesce(sum(numerator) FILTER (measure = 'DUPLICATE'), 0)::BIGINT AS duplicates,
+           coalesce(sum(numerator) FILTER (measure = 'STALE'), 0)::BIGINT AS stale
+    FROM internal.kpi_cell WHERE kpi = 'events'
+    GROUP BY GROUPING SETS ((source, object), (source)))
+SELECT s.system, s.instance, s.object, s.watermark_at, s.last_event_at, s.state, s.received,
+       coalesce(e.applied, 0) AS applied, coalesce(e.duplicates, 0) AS duplicates, coalesce(e.stale, 0) AS stale,
+       s.parked, s.filtered, s.dead_lettered
+FROM internal.source s LEFT JOIN events e ON e.source = s.source AND e.object = s.object;
+
+CREATE OR REPLACE VIEW v1.dead_letter AS
+SELECT topic, "partition" AS kafka_partition, "offset" AS kafka_offset, ts AS put_aside_at, source, object, reason,
+       hint, payload
+FROM internal.dead_letter;
+
+CREATE OR REPLACE VIEW v1.parked AS
+SELECT topic, "partition" AS kafka_partition, "offset" AS kafka_offset, ts AS put_aside_at, source, object, reason,
+       hint, reference, payload
+FROM internal.parked;
+
+CREATE OR REPLACE VIEW v1.meta_freshness AS
+SELECT '*' AS source, complete_through AS watermark_at, last_event_at, freshness AS state, limit_s, as_of,
+       internal.parts(stale_sources) AS stale_sources
+FROM internal.freshness
+UNION ALL
+SELECT source, watermark_at, last_event_at, state, limit_s, as_of,
+       CASE WHEN state = 'FRESH' THEN [] ELSE [source] END
+FROM internal.source WHERE object = '*';
+
+-- KPIs as streamed ---------------------------------------------------------------------------------------------
+
+-- A cell's key carries axis and partition; what people see is their sum.
+CREATE OR REPLACE VIEW v1.kpi AS
+WITH leaf AS (
+    SELECT CASE kpi WHEN 'events' THEN 'duplicates_suppressed' ELSE kpi END AS kpi,
+           CASE kpi WHEN 'events' THEN 'VALUE' ELSE measure END AS measure,
+           le_code, region, practice, project_code, billing_cycle_id,
+           CASE WHEN c.unit = 'minor' THEN currency END AS currency,
+           CASE kpi WHEN 'unbilled_ageing' THEN internal.age_bucket(work_date, f.as_of::DATE)
+                    WHEN 'sync_lag' THEN source ELSE state END AS state,
+           hold_code, c.unit, numerator, denominator, f.as_of, f.complete_through, f.freshness
+    FROM internal.kpi_cell c, internal.freshness f
+    WHERE kpi <> 'events' OR measure = 'DUPLICATE'),
+summed AS (
+    SELECT * EXCLUDE (numerator, denominator), sum(numerator) AS total, max(numerator) AS worst,
+           sum(denominator)::BIGINT AS denominator
+    FROM leaf GROUP BY ALL),
+chosen AS (SELECT *, CASE kpi WHEN 'sync_lag' THEN worst ELSE total END::BIGINT AS numerator FROM summed)
+SELECT kpi, measure, le_code, region, practice, project_code, billing_cycle_id, currency, state, hold_code,
+       internal.kpi_value(unit, numerator, denominator, currency) AS value, numerator, denominator,
+       internal.kpi_unit(unit, denominator, currency) AS unit, as_of, complete_through, freshness
+FROM chosen
+WHERE denominator <> 0 OR (denominator IS NULL AND (numerator <> 0 OR kpi = 'sync_lag'));
+
+-- The same per change: each cell's steps added up per leaf. Ageing has no history of its own: it is a reading.
+CREATE OR REPLACE VIEW v1.kpi_history AS
+WITH step AS (
+    SELECT CASE kpi WHEN 'events' THEN 'duplicates_suppressed' ELSE kpi END AS kpi,
+           CASE kpi WHEN 'events' THEN 'VALUE' ELSE measure END AS measure,
+           le_code, region, practice, project_code, billing_cycle_id,
+           CASE WHEN unit = 'minor' THEN currency END AS currency,
+           CASE kpi WHEN 'sync_lag' THEN source ELSE state END AS state, hold_code, unit, as_of, complete_through,
+           numerator - lag(numerator, 1, 0) OVER cell AS numerator,
+           denominator - lag(denominator, 1, 0) OVER cell AS denominator
+    FROM internal.kpi_history WINDOW cell AS (PARTITION BY cell ORDER BY as_of)),
+moved AS (
+    SELECT * EXCLUDE (numerator, denominator, complete_through), min(complete_through) AS complete_through,
+           sum(numerator) AS numerator, sum(denominator) AS denominator
+    FROM step GROUP BY ALL),
+level AS (
+    SELECT * EXCLUDE (numerator, denominator), sum(numerator) OVER leaf::BIGINT AS numerator,
+           sum(denominator) OVER leaf::BIGINT AS denominator
+    FROM moved
+    WINDOW leaf AS (PARTITION BY kpi, measure, le_code, region, practice, project_code, billing_cycle_id, currency,
+                                 state, hold_code, unit ORDER BY as_of))
+SELECT kpi, measure, le_code, region, practice, project_code, billing_cycle_id, currency, state, hold_code,
+       internal.kpi_value(unit, numerator, denominator, currency) AS value, numerator, denominator,
+       internal.kpi_unit(unit, denominator, currency) AS unit, level.as_of, level.complete_through,
+       CASE WHEN level.complete_through IS NULL OR f.limit_s IS NULL THEN 'UNKNOWN'
+            WHEN level.as_of <= level.complete_through + to_seconds(f.limit_s) THEN 'FRESH'
+            ELSE 'STALE' END AS freshness
+FROM level, internal.freshness f;
+
+-- KPIs recomputed from rows: each must equal v1.kpi to the cent --------------------------------------------------
+
+CREATE OR REPLACE VIEW v1.kpi_unbilled_hours AS
+SELECT 'unbilled_hours' AS kpi, 'VALUE' AS measure, le_code, region, practice, project_code, billing_cycle_id,
+       NULL::VARCHAR AS currency, state, NULL::VARCHAR AS hold_code,
+       internal.hours(sum(unbilled_s)) AS value, sum(unbilled_s)::BIGINT AS numerator, NULL::BIGINT AS denominator,
+       'h' AS unit, f.as_of, f.complete_through, f.freshness
+FROM v1.time_entry, internal.freshness f
+GROUP BY ALL HAVING sum(unbilled_s) <> 0;
+
+CREATE OR REPLACE VIEW v1.kpi_unbilled_value AS
+SELECT 'unbilled_value' AS kpi, 'VALUE' AS measure, le_code, region, practice, project_code, billing_cycle_id,
+       currency, state, NULL::VARCHAR AS hold_code,
+       internal.major(sum(unbilled_minor), any_value(currency)) AS value, sum(unbilled_minor)::BIGINT AS numerator,
+       NULL::BIGINT AS denominator, currency AS unit, f.as_of, f.complete_through, f.freshness
+FROM v1.time_entry, internal.freshness f
+GROUP BY ALL HAVING sum(unbilled_minor) <> 0;
+
+CREATE OR REPLACE VIEW v1.kpi_unpriced_hours AS
+SELECT 'unpriced_hours' AS kpi, 'VALUE' AS measure, le_code, region, practice, project_code, billing_cycle_id,
+       NULL::VARCHAR AS currency, state, NULL::VARCHAR AS hold_code,
+       internal.hours(sum(unpriced_s)) AS value, sum(unpriced_s)::BIGINT AS numerator, NULL::BIGINT AS denominator,
+       'h' AS unit, f.as_of, f.complete_through, f.freshness
+FROM v1.time_entry, internal.freshness f
+GROUP BY ALL HAVING sum(unpriced_s) <> 0;
+
+CREATE OR REPLACE VIEW v1.kpi_held_hours AS
+SELECT 'held_hours' AS kpi, 'VALUE' AS measure, le_code, region, practice, project_code, billing_cycle_id,
+       NULL::VARCHAR AS currency, state, top_hold AS hold_code,
+       internal.hours(sum(held_s)) AS value, sum(held_s)::BIGINT AS numerator, NULL::BIGINT AS denominator,
+       'h' AS unit, f.as_of, f.complete_through, f.freshness
+FROM v1.time_entry, internal.freshness f
+GROUP BY ALL HAVING sum(held_s) <> 0;
+
+CREATE OR REPLACE VIEW v1.kpi_held_value AS
+SELECT 'held_value' AS kpi, 'VALUE' AS measure, le_code, region, practice, project_code, billing_cycle_id, currency,
+       state, top_hold AS hold_code,
+       internal.major(sum(held_minor), any_value(currency)) AS value, sum(held_minor)::BIGINT AS numerator,
+       NULL::BIGINT AS denominator, currency AS unit, f.as_of, f.complete_through, f.freshness
+FROM v1.time_entry, internal.freshness f
+GROUP BY ALL HAVING sum(held_minor) <> 0;
+
+CREATE OR REPLACE VIEW v1.kpi_unbilled_ageing AS
+WITH aged AS (
+    SELECT t.*, internal.age_bucket(work_date, f.as_of::DATE) AS bucket, f.as_of, f.complete_through, f.freshness
+    FROM v1.time_entry t, internal.freshness f)
+SELECT 'unbilled_ageing' AS kpi, 'HOURS' AS measure, le_code, region, practice, project_code, billing_cycle_id,
+       NULL::VARCHAR AS currency, bucket AS state, NULL::VARCHAR AS hold_code,
+       internal.hours(sum(unbilled_s)) AS value, sum(unbilled_s)::BIGINT AS numerator, NULL::BIGINT AS denominator,
+       'h' AS unit, as_of, complete_through, freshness
+FROM aged GROUP BY ALL HAVING sum(unbilled_s) <> 0
+UNION ALL
+SELECT 'unbilled_ageing', 'VALUE', le_code, region, practice, project_code, billing_cycle_id, currency, bucket,
+       NULL, internal.major(sum(unbilled_minor), any_value(currency)), sum(unbilled_minor)::BIGINT, NULL::BIGINT, currency,
+       as_of, complete_through, freshness
+FROM aged GROUP BY ALL HAVING sum(unbilled_minor) <> 0;
+
+CREATE OR REPLACE VIEW v1.kpi_open_findings AS
+SELECT 'open_findings' AS kpi, 'VALUE' AS measure, le_code, region, practice, project_code, billing_cycle_id,
+       NULL::VARCHAR AS currency, severity AS state, code AS hold_code,
+       count(*)::DECIMAL(38, 4) AS value, count(*) AS numerator, NULL::BIGINT AS denominator,
+       'count' AS unit, f.as_of, f.complete_through, f.freshness
+FROM v1.finding, internal.freshness f
+WHERE status IN ('OPEN', 'ACK')
+GROUP BY ALL;
+
+CREATE OR REPLACE VIEW v1.kpi_exposure AS
+SELECT 'exposure' AS kpi, 'VALUE' AS measure, le_code, region, practice, project_code, billing_cycle_id, currency,
+       NULL::VARCHAR AS state, top_hold AS hold_code,
+       internal.major(sum(held_minor), any_value(currency)) AS value, sum(held_minor)::BIGINT AS numerator,
+       NULL::BIGINT AS denominator, currency AS unit, f.as_of, f.complete_through, f.freshness
+FROM v1.time_entry, internal.freshness f
+GROUP BY ALL HAVING sum(held_minor) <> 0;
+
+CREATE OR REPLACE VIEW v1.kpi_sync_lag AS
+SELECT 'sync_lag' AS kpi, 'VALUE' AS measure, NULL::VARCHAR AS le_code, NULL::VARCHAR AS region,
+       NULL::VARCHAR AS practice, NULL::VARCHAR AS project_code, NULL::VARCHAR AS billing_cycle_id,
+       NULL::VARCHAR AS currency, system || '/' || instance AS state, NULL::VARCHAR AS hold_code,
+       internal.seconds(epoch_us(f.as_of) - epoch_us(watermark_at)) AS value,
+       epoch_us(f.as_of) - epoch_us(watermark_at) AS numerator, NULL::BIGINT AS denominator,
+       's' AS unit, f.as_of, f.complete_through, f.freshness
+FROM v1.source, internal.freshness f
+WHERE object = '*' AND watermark_at IS NOT NULL;
+
+CREATE OR REPLACE VIEW v1.kpi_duplicates_suppressed AS
+SELECT 'duplicates_suppressed' AS kpi, 'VALUE' AS measure, NULL::VARCHAR AS le_code, NULL::VARCHAR AS region,
+       NULL::VARCHAR AS practice, NULL::VARCHAR AS project_code, NULL::VARCHAR AS billing_cycle_id,
+       NULL::VARCHAR AS currency, NULL::VARCHAR AS state, NULL::VARCHAR AS hold_code,
+       sum(duplicates)::DECIMAL(38, 4) AS value, sum(duplicates)::BIGINT AS numerator, NULL::BIGINT AS denominator,
+       'count' AS unit, f.as_of, f.complete_through, f.freshness
+FROM v1.source, internal.freshness f
+WHERE object = '*'
+GROUP BY ALL HAVING sum(duplicates) <> 0;
+
+-- The weeks that were compared, and what healed in time, leave no rows in this version: these add up the cells.
+CREATE OR REPLACE VIEW v1.kpi_assignment_sync_rate AS SELECT * FROM v1.kpi WHERE kpi = 'assignment_sync_rate';
+CREATE OR REPLACE VIEW v1.kpi_unsynchronised_assignments AS
+SELECT * FROM v1.kpi WHERE kpi = 'unsynchronised_assignments';
+CREATE OR REPLACE VIEW v1.kpi_inflight_mismatches AS SELECT * FROM v1.kpi WHERE kpi = 'inflight_mismatches';
