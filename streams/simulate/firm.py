@@ -140,9 +140,12 @@ class Firm:
     workers: list[Worker] = field(default_factory=list)
     rates: dict[tuple[str, str], list[RateRow]] = field(default_factory=dict)  # (project, role) -> rows by date
     listed: dict[tuple[str, str], RateRow] = field(default_factory=dict)  # (currency, role) -> reference row
+    own: dict[tuple[str, str], RateRow] = field(default_factory=dict)  # (project, worker) -> a price of their own
 
-    def rate(self, project: str, role: str, day: date) -> RateRow | None:
-        """The contract rate of a role on a day."""
+    def rate(self, project: str, worker: str, role: str, day: date) -> RateRow | None:
+        """The contract rate of a worker in a role on a day."""
+        if (project, worker) in self.own:
+            return self.own[project, worker]
         rows = self.rates.get((project, role), [])
         return next((row for row in rows if row.since <= day and (row.until is None or day < row.until)), None)
 

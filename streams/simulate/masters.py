@@ -28,7 +28,8 @@ def load(scene: Scene) -> None:
                   tax_id_status="VALID", payment_terms="NET30", po_required=False, customer_type="B2B")
     for project in scene.firm.projects.values():
         _project(scene, project)
-    for row in [*scene.firm.listed.values(), *(row for rows in scene.firm.rates.values() for row in rows)]:
+    agreed = (row for rows in scene.firm.rates.values() for row in rows)
+    for row in (*scene.firm.listed.values(), *agreed, *scene.firm.own.values()):
         scene.list_rate(row, BEFORE + 30 * MINUTE)
     _people(scene)
     _plan(scene)

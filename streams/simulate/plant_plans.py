@@ -130,7 +130,7 @@ def plant_drift(scene: Scene) -> None:
 def plant_unpriced_plans(scene: Scene) -> None:
     """Check 21 before any time is worked."""
     project, worker, key = _case(scene, "EMBER-24041")
-    scene.staff(project, worker, utc("2026-03-17T09:00"), THIRD_WEEK, role="DS")
+    scene.staff(project, worker, utc("2026-03-17T09:00"), Span(date(2026, 3, 23), date(2026, 4, 25)), role="DS")
     scene.truth.plant("21", "PLANNED", key, "starts next week in a role without a price")
     project, worker, key = _case(scene, "JUPITER-24120")
     scene.staff(project, worker, utc("2026-03-12T09:00"), Span(date(2026, 3, 30), date(2026, 4, 11)), role="DS")

@@ -25,6 +25,11 @@ class Span(NamedTuple):
     end: date
 
 
+def plan_id(project: str, worker: str, start: date) -> str:
+    """The scheduling system's id of an assignment."""
+    return f"A-{project}-{worker}-{start:%m%d}"
+
+
 RUNNING: Final = Span(PLAN_FROM, PLAN_TO)
 
 
@@ -63,7 +68,7 @@ class Scene:
               differing: dict[str, dict[str, Any]] | None = None) -> str:
         """Plan a worker in `systems`, which differ in what `differing` holds; returns the scheduling system's id."""
         self.pairs.add((project.code, worker.no))
-        subject = f"A-{project.code}-{worker.no}-{over.start:%m%d}"
+        subject = plan_id(project.code, worker.no, over.start)
         plan: dict[str, Any] = {
             "project_code": project.code, "worker_no": worker.no, "role_code": role or worker.role,
             "from": over.start.isoformat(), "to": over.end.isoformat(), "mode": "PCT", "alloc_value": share_bp,
@@ -86,7 +91,7 @@ class Scene:
                     self.rng.randrange(3, 12) * MINUTE, self.rng.randrange(2, 15) * MINUTE,
                     self.rng.randrange(12, 40) * MINUTE)
         role = role or worker.role
-        rate = self.firm.rate(project.code, role, work_date) if project.billable else None
+        rate = self.firm.rate(project.code, worker.no, role, work_date) if project.billable else None
         entry = Entry(len(self.entries) + 1, worker, project, role, wbs, work_date, qty_s, time_type, rate, pace,
                       cost_of(self.firm.listed[le.ccy, worker.role]))
         self.entries.append(live(entry, MANAGERS[le.code]))

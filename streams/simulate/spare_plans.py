@@ -6,11 +6,10 @@ from datetime import date
 from typing import Final
 
 from tieout.streams.simulate.facts import CRM, ERP, PSA, SCHED, TIME
-from tieout.streams.simulate.firm import DE, UK, YEAR_START, Price, Project, RateRow, Worker, price
+from tieout.streams.simulate.firm import DE, PLAN_FROM, UK, YEAR_START, Firm, Price, Project, RateRow, Worker, price
 from tieout.streams.simulate.instants import HOUR, MINUTE, iso, utc
-from tieout.streams.simulate.masters import BEFORE
 from tieout.streams.simulate.plant_plans import TWO_WEEKS, new_project, won
-from tieout.streams.simulate.scene import Outage, Scene, Span
+from tieout.streams.simulate.scene import Outage, Scene, Span, plan_id
 
 WEEK_1: Final = date(2026, 3, 9)
 
@@ -98,10 +97,24 @@ def spare_cards(scene: Scene) -> None:
     scene.truth.spare("CARD_DRAFT", "4|FALKE-24104|EN", "the PSA's other price is a draft")
 
 
+def agree_own_prices(firm: Firm) -> None:
+    """A price of level 3 for one consultant and of level 2 for another, before the first day."""
+    firm.own["BOLT-24021", "W1002"] = RateRow("R3-BOLT-24021-W1002", 3, "K-BOLT-24021/W1002", None,
+                                              price(137.5, "GBP"), YEAR_START, worker="W1002")
+    firm.own["FALKE-24104", "W2001"] = RateRow("R2-FALKE-24104-W2001", 2, plan_id("FALKE-24104", "W2001", PLAN_FROM),
+                                               None, price(128.7, "EUR"), YEAR_START)
+
+
 def spare_prices(scene: Scene) -> None:
     """Prices of a person or an assignment, of a day, or found within the grace."""
-    _own_price(scene, "BOLT-24021", 3, price(137.5, "GBP"), "the contract names a price for the consultant")
-    _own_price(scene, "FALKE-24104", 2, price(128.7, "EUR"), "the assignment has its own price")
+    for (project, worker), row in scene.firm.own.items():
+        for entry in scene.entries:
+            if entry.rate is row:
+                entry.taken = True
+                if row.level == 2:
+                    entry.time[0].data["assignment_id"] = row.scope
+        holder = "contract" if row.level == 3 else "assignment"
+        scene.truth.spare("OWN_PRICE", f"{project}|{row.rate_id}", f"the {holder} names a price for {worker}")
     entry = scene.take(since=WEEK_1, project="JUPITER-24120", role="SA")
     entry.apply_price(Price(170_000_000, "EUR"))
     scene.truth.spare("DAY_PRICE", entry.key, "170.00 an hour is 1,360.00 a day of eight hours")
@@ -119,24 +132,6 @@ def spare_prices(scene: Scene) -> None:
     entry.apply_price(Price(entry.rate.price.rate_e6 - 4_000_000, "EUR"))
     entry.at_psa(entry.pace.approved_at + 2 * HOUR, **entry.priced(entry.rate.price))
     scene.truth.spare("RE_PRICED", f"HABICHT-24112|{entry.rate.rate_id}", "priced wrongly, put right within two hours")
-
-
-def _own_price(scene: Scene, project: str, level: int, value: Price, story: str) -> None:
-    """Give one consultant of a project a price of level 2 or 3 on all of their time there."""
-    first = next(entry for entry in scene.entries if entry.project.code == project and not entry.taken)
-    worker = first.worker
-    plan = f"A-{project}-{worker.no}-0302"
-    scope = f"{first.project.contract}/{worker.no}" if level == 3 else plan
-    row = RateRow(f"R{level}-{project}-{worker.no}", level, scope, None, value, YEAR_START,
-                  worker=worker.no if level == 3 else None)
-    scene.list_rate(row, BEFORE + 4 * HOUR)
-    for entry in scene.entries:
-        if entry.worker is worker and entry.project.code == project:
-            entry.rate, entry.taken = row, True
-            entry.apply_price(value)
-            if level == 2:
-                entry.time[0].data["assignment_id"] = plan
-    scene.truth.spare("OWN_PRICE", f"{project}|{row.rate_id}", story)
 
 
 def spare_lags(scene: Scene) -> None:

@@ -40,6 +40,7 @@ def set_scene(seed: int) -> Scene:
     """The firm with its masters, plans and ordinary timesheets."""
     firm = build_firm()
     plant_rates.raise_prices(firm)
+    spare_plans.agree_own_prices(firm)
     scene = Scene(firm, Random(seed), Truth(seed))
     load(scene)
     log_time(scene)

@@ -46,19 +46,20 @@ def _log_day(scene: Scene, worker: Worker, day: date) -> None:
             clock_in(entry, 9 * 60, 45)
 
 
-def _add(scene: Scene, worker: Worker, project: Project, day: date, qty_s: int, wbs: str) -> Entry:
+def _add(scene: Scene, worker: Worker, project: Project, day: date, qty_s: int, wbs: str,
+         time_type: str = "WORK") -> Entry:
     submit, approve = scene.rng.randrange(1_000, 1_100), scene.rng.randrange(570, 690)
+    approve_on = None
     if day == LAST_DAY:  # before Easter it is approved the same evening
-        return scene.add_entry(worker, project, day, qty_s, submit_minute=submit, approve_minute=approve + 550, wbs=wbs,
-                               approve_on=day)
-    return scene.add_entry(worker, project, day, qty_s, submit_minute=submit, approve_minute=approve, wbs=wbs)
+        approve_on, approve = day, approve + 550
+    return scene.add_entry(worker, project, day, qty_s, submit_minute=submit, approve_minute=approve, wbs=wbs,
+                           time_type=time_type, approve_on=approve_on)
 
 
 def _absent(scene: Scene, worker: Worker, day: date) -> None:
     scene.say(HCM, "leave", f"{worker.no}/{day}", BEFORE, worker_no=worker.no, day=day.isoformat(),
               leave_s=worker.day_s, leave_type="ANNUAL", state="APPROVED")
-    entry = scene.add_entry(worker, scene.firm.leave_project(worker.le), day, worker.day_s, time_type="ABSENCE")
-    entry.taken = True
+    _add(scene, worker, scene.firm.leave_project(worker.le), day, worker.day_s, "1.1", "ABSENCE")
 
 
 def clock_in(entry: Entry, from_minute: int, break_minutes: int) -> None:
