@@ -112,6 +112,7 @@ class AsOf:
         self.policy = policy
         self.instant = instant
         self.clock = instant if clock is None else clock
+        self.onsets: Mapping[tuple[str, str | None, str], int] = {}  # (code, facet, subject) of differences that last
         self._entries: dict[str, Entry] = {}
         self._projects: dict[str, Mapping[str, Any]] = {}
         self._legal: dict[str | None, LegalEntity] = {}
@@ -350,15 +351,24 @@ class AsOf:
                 return self.facts.code(view["project_code"])
         return entry.project_code
 
+    def since(self, code: str, facet: str | None, subject: str, tz: str) -> int:
+        """The local day on which the difference began; today if it begins now. Impacts count from it, so that they
+        do not depend on when somebody looks."""
+        return local_day(self.onsets.get((code, facet, subject), self.clock), tz)
+
     def evidence_changed(self, key: str) -> bool:
         """Whether a system committed a version of the entry, or of its postings, exactly at the instant."""
         records = [self.facts.get("time_entry", key)]
         records += [self.facts.get("posted_labour", name) for name in self.facts.labour.get(key, ())]
         return any(self.instant in record.commits() for record in records if record)
 
-    def moved(self, key: str) -> bool:
-        """Whether more than one project was ever named for the entry, so that its home may be another's partition."""
-        return len({self.facts.code(code) for code in self.facts.projects_of_entry.get(key, ())}) > 1
+    def moved(self, entry: Entry) -> bool:
+        """Whether more than one project was named for the entry by now: its home may be another project's partition."""
+        record = self.facts.get("time_entry", entry.key)
+        histories = record.histories.values() if record else ()
+        named = {self.facts.code(code) for history in histories
+                 for code in history.said("project_code", self.instant) if code}
+        return len(named) > 1
 
 
 def span_text(days: Interval) -> str:

@@ -127,7 +127,7 @@ _ALL = (
         work_date date, accounting_date date, period text,
         txn_type text|COST|UNBILLED_SALES|BILLED_SALES|IC_SALES|UNIT_COST, qty_s int, amount money, cost_centre text,
         bill_status text|UNBILLED|INVOICE_CREATED|POSTED|CANCELLED|READY,
-        adj_status text|NONE|IN_PROCESS|ADJUSTED|UNADJUSTABLE, voucher text""", Reach.ENTRY),
+        adj_status text|NONE|IN_PROCESS|ADJUSTED|UNADJUSTABLE, voucher text, source_rate rate""", Reach.ENTRY),
     _entity("expense", "origin_system origin_id", f"""
         origin_system text, origin_id text, worker_no text, project_code text, incurred_date date, category text,
         spend money, bill money, markup_bp int, taxes json, receipt bool, billable bool, state {_TIME_STATES},

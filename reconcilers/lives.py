@@ -111,9 +111,10 @@ class Lives:
 
     def _look(self, rule: Rule, subject: str, world: AsOf, lane: Lane, marks: Watermarks,
               systems: set[str]) -> Iterator[Step]:
-        found = {broke.facet: broke for broke in rule.find(world, subject)}
         before = [key for key in self.of_subject.get((rule.subject, subject), ())
                   if key[0] == rule.code and self.lives[key].rule is rule]
+        world.onsets = {key[:3]: self.lives[key].onset for key in before}
+        found = {broke.facet: broke for broke in rule.find(world, subject)}
         for key in sorted(before, key=repr):
             broke = found.get(key[1])
             if broke is None or broke.business_key != self.lives[key].found.business_key:

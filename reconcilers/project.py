@@ -55,6 +55,9 @@ class ProjectState:
         root = min(self.facts.codes(key)) if kind in ("pair", "project") else key
         return partition_of(root, self.partitions) == self.partition
 
+    def _world(self, instant: int, clock: int | None = None) -> AsOf:
+        return AsOf(self.facts, self.policy, instant, clock)
+
     # -- apply -----------------------------------------------------------------------------------
 
     def apply(self, frame: Frame) -> Iterator[Outcome]:
@@ -63,8 +66,8 @@ class ProjectState:
         for change in frame.changes:
             self._put(change)
         self._note_clock()
-        live = AsOf(self.facts, self.policy, FOREVER, self.marks.now_us)
-        steps = self.lives.advance(self.marks, lambda instant: AsOf(self.facts, self.policy, instant))
+        live = self._world(FOREVER, self.marks.now_us)
+        steps = self.lives.advance(self.marks, self._world)
         yield from self._publish_steps(steps, live)
         yield from self._publish_entries(live)
         self._count_pairs(live)
@@ -285,7 +288,7 @@ class ProjectState:
         self._requeue()
         self._stale = stale_systems(self.policy, self.marks)
         self._day = local_day(self.marks.now_us) if self.marks.now_us != NEVER else None
-        live = AsOf(self.facts, self.policy, FOREVER, self.marks.now_us)
+        live = self._world(FOREVER, self.marks.now_us)
         self._dirty_entries = set(self.facts.entries)
         self._dirty_pairs = {"|".join(pair) for pair in self.facts.assignments if self.is_home("pair", "|".join(pair))}
         for key, finding in self.lives.findings.items():
@@ -309,7 +312,7 @@ class ProjectState:
         for lane in self.lives.lanes.values():
             for rule in lane.rules:
                 if rule.due and lane.frontier != NEVER:
-                    world = AsOf(self.facts, self.policy, lane.frontier)
+                    world = self._world(lane.frontier)
                     for subject in self._subjects(lane.subject):
                         for instant in rule.due(world, subject):
                             if instant > lane.frontier:

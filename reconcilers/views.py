@@ -77,6 +77,10 @@ class History:
         """Commit instants of the versions, oldest first."""
         return [version.commit_us for version in self._versions]
 
+    def said(self, attribute: str, instant: int) -> set[Any]:
+        """Every value that was asserted for an attribute until the instant."""
+        return {v.asserted[attribute] for v in self._versions if v.commit_us <= instant and attribute in v.asserted}
+
     def fold(self, horizon: int) -> None:
         """Merge the versions that nobody will ask for any more: all below the newest one at or before `horizon`.
 

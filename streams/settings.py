@@ -112,6 +112,7 @@ class Ingest(_Section):
     frame_changes: Positive = 500
     frame_bytes: Positive = 262_144
     linger_ms: Positive = 50
+    instance: str | None = Field(default=None, description="Static group member: a quick restart moves no partitions.")
     tick_ms: Positive = Field(default=1_000, description="A frame without changes after this silence.")
     max_ahead_bytes: Positive = Field(default=3_000_000, description="Unread frames of a partition that stop ingest.")
 

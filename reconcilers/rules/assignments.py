@@ -35,12 +35,12 @@ def not_reflected(world: AsOf, key: str, *, target: str, grace: Grace) -> Iterat
               if row.commit == "HARD" and not any(row.days.overlaps(other.days) for other in there)]
     if not missed:
         return
-    today = _today(world, pair)
+    project = world.project(pair[0])
+    today = world.since("ASSIGNMENT_NOT_REFLECTED", target, key, world.legal_entity(project.get("le_code")).tz)
     first = max(extent(missed).start, today)
     ahead = Interval(first, first + 28)
     seconds = total_s(world, missed, ahead)
     minor, ccy = value_of_plan(world, pair, _role(world, missed, pair[1]), first, seconds)
-    project = world.project(pair[0])
     yield Break(target, key, grace, f"{pair[1]} is firmly assigned to {pair[0]}, {span_text(extent(missed))}; "
                 f"{target} has no assignment on those days ({hours_text(seconds)} in the next four weeks).",
                 "assignment", Side("SCHED", "HARD"), Side(target, None), pair[0], seconds, minor, ccy,
@@ -58,7 +58,7 @@ def plan_drift(world: AsOf, key: str) -> Iterator[Break]:
     left, right = world.staffing(pair, "SCHED"), world.staffing(pair, "PSA")
     if not left or not right:
         return
-    days = window(_today(world, pair))
+    days = window(_today(world, pair))  # evaluated again on each Monday
     compared = weeks(world, left, right, days)
     off = [week for week in compared if differs(world, week)]
     if off:
@@ -79,7 +79,7 @@ def plan_drift(world: AsOf, key: str) -> Iterator[Break]:
 
 def _drift(world: AsOf, pair: Pair, rows: list[Staffing], facet: str, seconds: int, attribute: str,
            sides: tuple[str, str], text: str) -> Break:
-    minor, ccy = value_of_plan(world, pair, _role(world, rows, pair[1]), _today(world, pair), seconds)
+    minor, ccy = value_of_plan(world, pair, _role(world, rows, pair[1]), monday(_today(world, pair)), seconds)
     return Break(facet, "|".join(pair), AN_HOUR, f"{pair[1]} on {pair[0]}: scheduling and the PSA disagree: {text}.",
                  "assignment", Side("SCHED", sides[0]), Side("PSA", sides[1]), pair[0], seconds, minor, ccy,
                  attribute=attribute, le_code=world.project(pair[0]).get("le_code"), worker_no=pair[1])
@@ -105,9 +105,9 @@ def week_due(world: AsOf, key: str) -> Iterator[int]:
 
 RULES = (
     Rule("ASSIGNMENT_NOT_REFLECTED", "16", "pair", ("SCHED", "PSA"),
-         partial(not_reflected, target="PSA", grace=AN_HOUR), Severity.MEDIUM, "resource-mgmt"),
+         partial(not_reflected, target="PSA", grace=AN_HOUR), Severity.MEDIUM, "resource-mgmt", minds=("ERP",)),
     Rule("ASSIGNMENT_NOT_REFLECTED", "16", "pair", ("SCHED", "ERP"),
-         partial(not_reflected, target="ERP", grace=A_DAY), Severity.MEDIUM, "resource-mgmt"),
+         partial(not_reflected, target="ERP", grace=A_DAY), Severity.MEDIUM, "resource-mgmt", minds=("PSA",)),
     Rule("ASSIGNMENT_PLAN_DRIFT", "17", "pair", ("SCHED", "PSA"), plan_drift, Severity.LOW, "resource-mgmt",
-         due=week_due),
+         minds=("ERP",), due=week_due),
 )

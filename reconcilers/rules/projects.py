@@ -11,7 +11,7 @@ from tieout.reconcilers.deadlines import HALF_AN_HOUR, Grace
 from tieout.reconcilers.findings import Break, Rule, Severity, Side
 from tieout.reconcilers.quantities import hours_text
 from tieout.reconcilers.rules.rates import value_of_plan
-from tieout.reconcilers.timeline import Interval, local_day
+from tieout.reconcilers.timeline import Interval
 
 _LIVE = frozenset(("SHELL_CREATED", "OPEN", "SUSPENDED", "CLOSED_FOR_TIME"))
 
@@ -26,27 +26,27 @@ def not_synced(world: AsOf, code: str, *, target: str) -> Iterator[Break]:
     project = world.project(code)
     if target not in world.policy.required_systems.get(project.get("project_type") or "EXTERNAL", ()):
         return
-    seconds, minor, ccy = _demand(world, code, project)
+    today = world.since("PROJECT_NOT_SYNCED", target, code, world.legal_entity(project.get("le_code")).tz)
+    seconds, minor, ccy = _demand(world, code, project, today)
     start = project.get("start")
     yield Break(target, code, HALF_AN_HOUR, f"Project {code} exists in the ERP, {target} does not know it "
                 f"({hours_text(seconds)} of demand in the next ten working days).", "project",
                 Side("ERP", shell.get("state", "OPEN")), Side(target, None), code, seconds, minor, ccy, holds=True,
                 le_code=project.get("le_code"),
-                urgent=start is not None and start <= _in_working_days(world, project, 5))
+                urgent=start is not None and start <= _in_working_days(world, today, 5))
 
 
-def _in_working_days(world: AsOf, project: Mapping[str, Any], count: int) -> int:
-    """The day after `count` working days from today."""
-    day = local_day(world.clock, world.legal_entity(project.get("le_code")).tz)
+def _in_working_days(world: AsOf, day: int, count: int) -> int:
+    """The day that is `count` working days later."""
     for _ in range(count):
         day = world.policy.calendar.next_open(day)
     return day
 
 
-def _demand(world: AsOf, code: str, project: Mapping[str, Any]) -> tuple[int, int, str | None]:
+def _demand(world: AsOf, code: str, project: Mapping[str, Any], today: int) -> tuple[int, int, str | None]:
     """Demand in the next ten working days: seconds, and their value at the demanded role's rate."""
-    today = local_day(world.clock, world.legal_entity(project.get("le_code")).tz)
-    ahead = Interval(today, _in_working_days(world, project, 9) + 1)
+    first = today if world.policy.calendar.is_open(today) else world.policy.calendar.next_open(today)
+    ahead = Interval(first, _in_working_days(world, first, 9) + 1)
     seconds = minor = 0
     ccy = project.get("ccy")
     for key in sorted(world.facts.demands.get(code, ())):
@@ -54,8 +54,8 @@ def _demand(world: AsOf, code: str, project: Mapping[str, Any]) -> tuple[int, in
         row = world.merged(record) if record else None
         if row and row.get("state", "OPEN") in ("OPEN", "PROPOSED") and row.get("qty_s"):
             part = _share(world, row, ahead)
-            first = max(today, row.get("from") or today)
-            worth, ccy = value_of_plan(world, (code, ""), row.get("role_code"), first, part)
+            begins = max(today, row.get("from") or today)
+            worth, ccy = value_of_plan(world, (code, ""), row.get("role_code"), begins, part)
             seconds, minor = seconds + part, minor + worth
     return seconds, minor, ccy
 

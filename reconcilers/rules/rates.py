@@ -63,13 +63,15 @@ def missing_for_plan(world: AsOf, key: str) -> Iterator[Break]:
     for row in world.staffing(pair, "SCHED"):
         if row.commit != "HARD" or not row.days.overlaps(ahead) or row.attributes.get("billable") is False:
             continue
-        first = max(row.days.start, today)
+        since = world.since("RATE_MISSING", "PLANNED", key, tz)
+        first = max(row.days.start, since)
         role = row.attributes.get("role_code") or world.role_of(pair[1])
         line = world.contract_line(project, first)
         ccy = line.get("ccy") or project.get("ccy")
         found = resolve(world, Question(pair, role, "WORK", first, ccy, assignment=row.key))
         if found.problem:
-            yield _planned_break(world, key, project, row.days, role, found, total_s(world, [row], ahead))
+            yield _planned_break(world, key, project, row.days, role, found,
+                                 total_s(world, [row], Interval(since, since + world.policy.planned_rate_days)))
             return
 
 
@@ -102,7 +104,7 @@ def mismatch(world: AsOf, key: str) -> Iterator[Break]:
     """The rate that the PSA applied is not the rate that the contract gives."""
     entry = world.entry(key)
     applied = applied_rate(entry)
-    if not entry.approved or not entry.approved_s or applied is None:
+    if not entry.approved or not entry.approved_s or applied is None or entry.time is None:
         return
     found = priced(world, entry)
     system, rate = applied
@@ -121,7 +123,7 @@ def _mismatch(world: AsOf, entry: Entry, found: Resolution, system: str, applied
     off = abs(Fraction(applied.per_hour_e6()) / found.rate.per_hour_e6() - 1)
     short = "too little" if gap > 0 else "too much"
     group = f"{entry.project_code}|{found.ref}"
-    if world.moved(entry.key):
+    if world.moved(entry):
         group += f"|{entry.key}"  # its home may not be the project's partition: it forms a group of its own
     text = (f"Expected {rate_text(found.rate)} ({found.ref}, level {found.level}), {system} applied "
             f"{rate_text(applied)} on {hours_text(qty)} of {entry.key}: {short}")

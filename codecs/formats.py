@@ -1,0 +1,77 @@
+"""The formats that a source may have, by name: `codec("debezium-json", {"source": "TIME/kimai", "mapping": "kimai"})`.
+
+========================  ==============================================================================
+option                    meaning (formats other than `canonical`; None is as good as absent)
+========================  ==============================================================================
+source                    SYSTEM/instance that the changes come from
+mapping                   name of a mapping file, or its path
+entity                    only this entity of the mapping
+folders                   where to look for mapping files before those that are shipped
+margin_s                  seconds that the watermark stays behind the newest commit, 60
+epoch                     raised when the source's log starts anew (a failover to another server), 0
+========================  ==============================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from tieout.codecs.canonical import CanonicalCodec
+from tieout.codecs.debezium import MARGIN_US, DebeziumCodec
+from tieout.codecs.errors import UnknownFormat, nearest
+from tieout.codecs.mapping import load
+from tieout.codecs.records import Decoded, RawRecord
+from tieout.reconcilers.entities import SYSTEMS
+
+Options = Mapping[str, Any]
+
+OPTIONS: Final = ("source", "mapping", "entity", "folders", "margin_s", "epoch")
+
+
+class Codec(Protocol):
+    """Turns one raw record into what it says. Keeps no state between records."""
+
+    def decode(self, raw: RawRecord) -> Decoded:
+        """What the record says; raises DecodeError when it cannot be read."""
+        ...
+
+
+def codec(format: str, options: Options) -> Codec:
+    """The decoder of a format; UnknownFormat or MappingError say what is wrong with the configuration."""
+    build = FORMATS.get(format)
+    if build is None:
+        raise UnknownFormat(
+            f"format: found {format!r}, expected one of {', '.join(FORMATS)}{nearest(format, list(FORMATS))}"
+        )
+    return build({name: value for name, value in options.items() if value is not None})
+
+
+def _canonical(options: Options) -> Codec:
+    """Canonical events say everything themselves: options are ignored."""
+    return CanonicalCodec()
+
+
+def _debezium(options: Options, *, with_schema: bool) -> Codec:
+    """Envelopes need a source and a mapping."""
+    for name in options:
+        if name not in OPTIONS:
+            raise UnknownFormat(f"option {name!r} does not exist{nearest(name, OPTIONS)}")
+    source = str(options.get("source", ""))
+    system, _, instance = source.partition("/")
+    if system not in SYSTEMS or not instance:
+        raise UnknownFormat(f"source: found {source!r}, expected SYSTEM/instance with one of {', '.join(SYSTEMS)}")
+    if "mapping" not in options:
+        raise UnknownFormat("mapping: expected the name of a mapping, this format has no meaning without one")
+    mapping = load(str(options["mapping"]), [Path(folder) for folder in options.get("folders", ())])
+    margin_us = round(options["margin_s"] * 1_000_000) if "margin_s" in options else MARGIN_US
+    return DebeziumCodec(source, mapping.only(options.get("entity")), with_schema, margin_us, options.get("epoch", 0))
+
+
+FORMATS: Final[Mapping[str, Callable[[Options], Codec]]] = {
+    "canonical": _canonical,
+    "debezium-json": partial(_debezium, with_schema=False),
+    "debezium-json-schema": partial(_debezium, with_schema=True),
+}

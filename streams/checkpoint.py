@@ -1,0 +1,227 @@
+"""Checkpoints: a place's dirty rows, its outputs and its progress in one fenced Kafka transaction.
+
+One thread writes, one place after the other; each is cut off from its state just before its turn, on the loop. Only
+what was written is acknowledged to Faust, and nobody reads an output of frames that could still be applied again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, NamedTuple
+
+import orjson
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from tieout.reconcilers.outcomes import Outcome, Output
+from tieout.streams.clock import monotonic_s
+from tieout.streams.metrics import counter, histogram
+from tieout.streams.settings import Checkpoint as Limits
+from tieout.streams.shards import Shard, Snapshot
+from tieout.streams.tables import CHECKPOINT_KEY, CLAIM_KEY, LEDGER, Place
+from tieout.streams.topics import output_topic, table_topic
+
+log = logging.getLogger(__name__)
+
+_TRANSACTION_MS: Final = 15_000  # a worker that died holds back readers of committed rows for no longer than this
+_RETRY_S: Final = 30.0  # then the process ends, and its successor restores
+_FENCED: Final = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
+_CONSUMER_ONLY: Final = ("session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "group.instance.id")
+
+Encode = Callable[[Output, Mapping[str, Any]], bytes]
+
+
+class Fenced(Exception):
+    """Another worker owns the place now, or the broker gave our transaction up: this state must not be used again."""
+
+
+class Writer:
+    """The transactional producer of one place; all calls block, none from the loop."""
+
+    def __init__(self, client: Mapping[str, Any], group: str, place: Place, encode: Encode) -> None:
+        self._place = place
+        self._encode = encode
+        self._tables: dict[str, str] = {}
+        self._heads = {output: _cloud_event(output, place) for output in Output}
+        self._producer = Producer(
+            {
+                **{name: value for name, value in client.items() if name not in _CONSUMER_ONLY},
+                "transactional.id": f"{group}-{place.axis.value}-{place.partition}",
+                "transaction.timeout.ms": _TRANSACTION_MS,
+                "linger.ms": 5,
+                "compression.type": "lz4",
+                "partitioner": "murmur2_random",  # what every Java client computes
+                "queue.buffering.max.messages": 1_000_000,
+            }
+        )
+
+    def fence(self) -> None:
+        """Shut out every earlier owner: its open transaction is aborted, its next one refused."""
+        self._retry(lambda: self._producer.init_transactions(_RETRY_S))
+
+    def claim(self, epoch: int) -> None:
+        """Say in the ledger that rows of lower epochs that come from now on do not count."""
+        self._transact(lambda: self._put(LEDGER, CLAIM_KEY, orjson.dumps({"epoch": epoch})))
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Write a snapshot whole or not at all; raises Fenced, or KafkaException when it could not be written."""
+        self._transact(lambda: self._put_snapshot(snapshot))
+
+    def _put_snapshot(self, snapshot: Snapshot) -> None:
+        header = snapshot.checkpoint.stamp.header()
+        for table, key, value in snapshot.rows:
+            self._put(table, key, value, header)
+        for index, outcome in enumerate(snapshot.outcomes):
+            self._put_outcome(outcome, f"{snapshot.place}/{snapshot.checkpoint.epoch}.{snapshot.checkpoint.number}/{index}")
+        self._put(LEDGER, CHECKPOINT_KEY, snapshot.checkpoint.to_bytes())
+
+    def _put(self, table: str, key: bytes, value: bytes | None, headers: list[tuple[str, bytes]] | None = None) -> None:
+        topic = self._tables.get(table) or self._tables.setdefault(table, table_topic(table, self._place.axis))
+        self._produce(topic, key=key, value=value, partition=self._place.partition, headers=headers)
+
+    def _put_outcome(self, outcome: Outcome, event_id: str) -> None:
+        row = outcome.row
+        value = None if row is None else self._encode(outcome.output, row)
+        headers = [*self._heads[outcome.output], ("ce_id", str(row.get("event_id", event_id)) if row else event_id)]
+        self._produce(output_topic(outcome.output), key=outcome.key.encode(), value=value, headers=headers)
+
+    def _produce(self, topic: str, **record: Any) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, **record)
+                return
+            except BufferError:  # the queue is full: let the client send
+                self._producer.poll(0.05)
+
+    def _transact(self, put: Callable[[], None]) -> None:
+        """Run `put` in a transaction; one that the broker wants aborted is repeated."""
+
+        def attempt() -> None:
+            self._producer.begin_transaction()
+            put()
+            self._retry(lambda: self._producer.commit_transaction(_RETRY_S))
+
+        deadline_s = monotonic_s() + _RETRY_S
+        while True:
+            try:
+                attempt()
+                return
+            except KafkaException as error:
+                if not _kafka_error(error).txn_requires_abort() or monotonic_s() > deadline_s:
+                    raise
+                log.warning("checkpoint of %s is repeated: %s", self._place, _kafka_error(error).str())
+                self._retry(lambda: self._producer.abort_transaction(_RETRY_S))
+
+    def _retry(self, call: Callable[[], None]) -> None:
+        """Repeat a call that may be repeated as it is; turns fencing into Fenced."""
+        deadline_s = monotonic_s() + _RETRY_S
+        while True:
+            try:
+                call()
+                return
+            except KafkaException as error:
+                found = _kafka_error(error)
+                if found.code() in _FENCED:
+                    raise Fenced(f"{self._place}: {found.str()}") from error
+                if not found.retriable() or found.txn_requires_abort() or monotonic_s() > deadline_s:
+                    raise
+
+
+class Held(NamedTuple):
+    """A shard and the producer that writes its checkpoints."""
+
+    shard: Shard
+    writer: Writer
+
+
+class Checkpointer:
+    """Writes the checkpoints of all shards that this process holds, every interval or number of changes."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.held: dict[Place, Held] = {}
+        self._limits = limits
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._turn = asyncio.Lock()
+        self._due = asyncio.Event()
+        self._written = asyncio.Event()
+
+    def shard(self, place: Place) -> Shard | None:
+        """The shard of a place, None where another worker has it."""
+        held = self.held.get(place)
+        return held.shard if held else None
+
+    def drop(self, place: Place) -> None:
+        """Forget a shard with what it has not written; whoever owns the place applies those frames again."""
+        self.held.pop(place, None)
+        self._wake()
+
+    async def run(self) -> None:
+        """Write checkpoints until cancelled."""
+        while True:
+            try:
+                await asyncio.wait_for(self._due.wait(), self._limits.interval_ms / 1_000)
+            except TimeoutError:
+                pass
+            self._due.clear()
+            await self.checkpoint()
+
+    async def checkpoint(self) -> None:
+        """Write what is pending in every shard; a shard that lost its place is dropped."""
+        async with self._turn:
+            for place, held in list(self.held.items()):
+                if held.shard.pending_frames and self.held.get(place) is held:
+                    await self._write(place, held)
+            self._wake()
+
+    async def room(self, place: Place) -> None:
+        """Ask for a checkpoint where a shard has enough for one, and wait while it has twice that."""
+        limit = self._limits.changes
+        while (shard := self.shard(place)) is not None and shard.pending_changes >= limit:
+            self._due.set()
+            if shard.pending_changes < 2 * limit:
+                return
+            written = self._written
+            await written.wait()
+
+    async def _write(self, place: Place, held: Held) -> None:
+        snapshot = held.shard.snapshot()
+        loop = asyncio.get_running_loop()
+        try:
+            with histogram("tieout_checkpoint_duration_seconds", axis=place.axis.value).time():
+                await loop.run_in_executor(self._thread, held.writer.write, snapshot)
+        except Fenced as error:
+            log.warning("lost %s", error)
+            if self.held.get(place) is held:
+                self.drop(place)
+            return
+        for event in snapshot.events:
+            event.ack()
+        _count(snapshot)
+
+    def _wake(self) -> None:
+        self._written.set()
+        self._written = asyncio.Event()
+
+
+def _count(snapshot: Snapshot) -> None:
+    by_output: dict[Output, int] = {}
+    for outcome in snapshot.outcomes:
+        by_output[outcome.output] = by_output.get(outcome.output, 0) + 1
+    for output, number in by_output.items():
+        counter("tieout_outputs_produced", output=output.value).inc(number)
+
+
+def _cloud_event(output: Output, place: Place) -> list[tuple[str, str]]:
+    return [
+        ("content-type", "application/avro"),
+        ("ce_specversion", "1.0"),
+        ("ce_type", f"tieout.{output.value}.v1"),
+        ("ce_source", f"/tieout/worker/{place}"),
+    ]
+
+
+def _kafka_error(error: KafkaException) -> KafkaError:
+    found: KafkaError = error.args[0]
+    return found

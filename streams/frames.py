@@ -1,0 +1,127 @@
+"""Frames: changes gathered per partition, with what is known about time when they are sent."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from tieout.reconcilers.changes import NEVER, Change, Frame
+from tieout.reconcilers.entities import Axis
+
+FRAME_CHANGES: Final = 500
+FRAME_BYTES: Final = 256 * 1024
+
+Counts = Mapping[str, Mapping[str, int]]
+
+
+class Outgoing(NamedTuple):
+    """A frame and the partition of the axis that it goes to."""
+
+    axis: Axis
+    partition: int
+    frame: Frame
+
+
+def encode(frame: Frame) -> bytes:
+    """A frame as the bytes of a Kafka value."""
+    return orjson.dumps(frame.to_record())
+
+
+def decode(value: bytes) -> Frame:
+    """The frame that `encode` wrote; raises ValueError for another version."""
+    return Frame.from_record(orjson.loads(value))
+
+
+class Watermarks:
+    """The watermark of each raw partition: it never goes back, and is unknown until it is stated."""
+
+    def __init__(self) -> None:
+        self._stated: dict[str, int] = {}
+
+    def state(self, raw_partition: str, through_us: int) -> None:
+        """Everything in the raw partition that was committed until then has been delivered."""
+        self._stated[raw_partition] = max(through_us, self._stated.get(raw_partition, NEVER))
+
+    def forget(self, raw_partitions: Iterable[str]) -> None:
+        """Say nothing more about partitions that another process reads from now on."""
+        for raw_partition in raw_partitions:
+            self._stated.pop(raw_partition, None)
+
+    def vector(self) -> dict[str, int]:
+        """What is stated now."""
+        return dict(self._stated)
+
+
+class Moment(NamedTuple):
+    """What a frame says about time: processing instant, watermarks, and the raw partitions of each source."""
+
+    now_us: int
+    watermarks: Mapping[str, int]
+    sources: Mapping[str, list[str]]
+    fresh: tuple[str, ...] = ()
+
+
+class Framer:
+    """Cuts frames for every partition and numbers them per (producer, axis, partition) from 0 without gaps."""
+
+    def __init__(self, producer: str, partitions: int, *, changes: int = FRAME_CHANGES,
+                 size: int = FRAME_BYTES) -> None:
+        self.producer = producer
+        self.partitions = partitions
+        self._most_changes, self._most_bytes = changes, size
+        self._numbers: dict[tuple[Axis, int], int] = defaultdict(int)
+        self._before: Moment | None = None
+
+    def frames(self, changes: Mapping[int, Sequence[Change]], moment: Moment, counts: Counts) -> list[Outgoing]:
+        """One frame or more for each project partition, then one for control.
+
+        Only the last frame of a partition states the new moment: the changes that it speaks of are all before it.
+        """
+        before = self._before or moment._replace(watermarks={}, fresh=())
+        out: list[Outgoing] = []
+        for partition in range(self.partitions):
+            *full, last = self._chunks(changes.get(partition, ()))
+            out += [self._frame(Axis.PROJECT, partition, before, chunk) for chunk in full]
+            out.append(self._frame(Axis.PROJECT, partition, moment, last))
+        out.append(self._frame(Axis.CONTROL, 0, moment, (), counts))
+        self._before = moment
+        return out
+
+    def _frame(
+        self, axis: Axis, partition: int, moment: Moment, changes: Sequence[Change], counts: Counts | None = None
+    ) -> Outgoing:
+        number = self._numbers[axis, partition]
+        self._numbers[axis, partition] = number + 1
+        frame = Frame(self.producer, number, moment.now_us, tuple(changes), moment.watermarks, moment.sources,
+                      counts or {}, moment.fresh)
+        return Outgoing(axis, partition, frame)
+
+    def _chunks(self, changes: Sequence[Change]) -> Iterator[list[Change]]:
+        """The changes in order, cut at the limits; a single empty chunk when there are none."""
+        chunk: list[Change] = []
+        size = 0
+        for change in changes:
+            weight = _weight(change)
+            if chunk and (len(chunk) >= self._most_changes or size + weight > self._most_bytes):
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(change)
+            size += weight
+        yield chunk
+
+
+_WEIGHT_OF_NAMES: Final = 120  # the short names, numbers and punctuation of a change's record
+
+
+def _weight(change: Change) -> int:
+    """About the bytes of a change in a frame, without encoding it twice; never less than its values' size."""
+    texts = len(change.key) + len(change.subject) + len(change.seq) + len(change.event_id) + len(change.source)
+    return _WEIGHT_OF_NAMES + texts + len(change.origin[0]) + sum(map(_weight_of, change.asserted.items()))
+
+
+def _weight_of(item: tuple[str, Any]) -> int:
+    name, value = item
+    return len(name) + 4 + (2 * len(value) + 2 if isinstance(value, str) else len(str(value)) if value else 5)

@@ -1,0 +1,239 @@
+"""The ingest role: raw topics in, frames out. Offsets are committed only after everything made of them is durable.
+
+One turn of the loop consumes a batch, runs it through the `Pipeline`, delivers the result and commits. A crash
+anywhere repeats the batch: xref rows are durable before the frames that rely on them, so it is routed the same way,
+and the engine drops what it has seen.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from tieout.codecs.records import Headers, RawRecord
+from tieout.reconcilers.engine import READS
+from tieout.reconcilers.entities import Axis
+from tieout.streams import clock, sources
+from tieout.streams.ingest_metrics import IngestMetrics
+from tieout.streams.ops import Answer, Heartbeat, OpsServer
+from tieout.streams.outbox import PRODUCER, IdMap, Outbox, restore_parking
+from tieout.streams.pipeline import Limits, Pipeline, raw_partition
+from tieout.streams.pressure import GroupProgress, Pressure, forgets
+from tieout.streams.topics import changes_topic
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+
+    from tieout.streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT_S: Final = 30.0
+_FRAMES_A_BATCH: Final = 4  # records of one batch, in full frames
+_HANGS_AFTER_S: Final = 120.0
+_MOVED: Final = (  # our partitions have another owner: it reads again what we could not commit
+    KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.FENCED_INSTANCE_ID, KafkaError._ASSIGNMENT_LOST, KafkaError._NO_OFFSET, KafkaError._STATE,
+)
+
+
+def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT: 0 after a clean end; raises KafkaException or DeliveryFailed otherwise."""
+    role = IngestRole(settings)
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: role.stop())
+    return role.run()
+
+
+class IngestRole:
+    """One ingest process: consumer, producer, pipeline and the loop that joins them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._readings = sources.readings(settings)
+        self._instance = f"{socket.gethostname()}-{os.getpid()}"
+        self._stop = threading.Event()
+        self._pipeline: Pipeline | None = None
+        self._id_map: IdMap | None = None
+        self._now_us = 0  # of the last batch, whichever pipeline made it
+        self._paused = False
+        self._last_batch_s = clock.monotonic_s()
+        self._metrics = IngestMetrics()
+        self._alive = Heartbeat(within_s=_HANGS_AFTER_S)
+        self._consumer = Consumer(settings.kafka_client(_consumer_options(settings)))
+        self._producer = Producer(settings.kafka_client(PRODUCER))
+        self._outbox = Outbox(self._producer)
+        self._ops = OpsServer(settings.ops, "ingest")
+        self._ops.check("loop", self._alive, "live")
+        self._ops.check("assigned", self._assigned)
+
+    def stop(self) -> None:
+        """End after the turn that is running; safe from a signal handler and from other threads."""
+        self._stop.set()
+
+    def run(self) -> int:
+        """The loop, from waiting for the raw topics to a clean end."""
+        with self._ops:
+            try:
+                self._start()
+                while not self._stop.is_set():
+                    self._turn()
+            finally:
+                self._consumer.close()
+        log.info("ingest ended: everything consumed is delivered and committed")
+        return 0
+
+    # --- start -----------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        topics = sorted(self._readings)
+        self._wait_for(topics)
+        cluster = self._consumer.list_topics(timeout=_TIMEOUT_S).cluster_id
+        progress = GroupProgress(self._settings, self._settings.group("worker"))
+        self._pressure = Pressure(progress, self._settings.ingest.max_ahead_bytes, lossy=forgets(cluster))
+        self._pressure.watch((changes_topic(Axis.PROJECT), number) for number in range(self._settings.kafka.partitions))
+        self._outbox.on_frame = self._pressure.sent
+        self._consumer.subscribe(topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+
+    def _wait_for(self, topics: list[str]) -> None:
+        """Until every raw topic exists: connectors make them, often after we start."""
+        while not self._stop.is_set() and (missing := [name for name in topics if not self._partitions(name)]):
+            log.warning("waiting for raw topics that do not exist yet: %s", ", ".join(missing))
+            self._alive.beat()
+            self._stop.wait(1.0)
+
+    def _partitions(self, topic: str) -> int:
+        return len(self._consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions)
+
+    def _assigned(self) -> Answer:
+        return Answer(self._pipeline is not None, "raw partitions assigned and the id map restored")
+
+    # --- rebalances: called inside consume(), between turns, when nothing is in flight -------------------------------
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        own = {(tp.topic, tp.partition) for tp in partitions}
+        self._pipeline = self._restored_pipeline(own, floor_us=self._now_us)
+        self._paused = False
+        self._metrics.assigned(tp.topic for tp in partitions)
+        log.info("assigned %d raw partitions, id map of %d rows, %d changes parked", len(own),
+                 len(self._pipeline.identity.rows), len(self._pipeline.parking))
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._pipeline = None
+        if self._id_map is not None:
+            self._id_map.close()
+            self._id_map = None
+        self._metrics.assigned(())
+
+    def _restored_pipeline(self, own: set[tuple[str, int]], floor_us: int) -> Pipeline:
+        """A pipeline under a new producer name, with the id map, and with what is parked of our own partitions."""
+        counts = {topic: self._partitions(topic) for topic in self._readings}
+        limits = Limits(self._settings.ingest.frame_changes, self._settings.ingest.frame_bytes)
+        self._id_map = IdMap(self._settings)
+        pipeline = Pipeline(
+            self._readings, sources=sources.raw_partitions(self._settings, counts),
+            partitions=self._settings.kafka.partitions, producer=f"{self._instance}-{clock.now_us()}", reads=READS,
+            identity=self._id_map.restore(), parking=restore_parking(self._settings, own), limits=limits,
+        )
+        pipeline.now_us = floor_us
+        pipeline.restored()
+        return pipeline
+
+    # --- one turn --------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        self._alive.beat()
+        self._hold(self._pressure.wait())
+        messages = self._consumer.consume(self._settings.ingest.frame_changes * _FRAMES_A_BATCH,
+                                          self._settings.ingest.linger_ms / 1_000)
+        records = [_raw(message) for message in messages if _sound(message)]
+        pipeline = self._pipeline
+        if pipeline is None:
+            return
+        for row, value in self._id_map.news() if self._id_map else ():
+            pipeline.learned(row, value)
+        now_us = clock.now_us() if self._settings.clock == "wall" else None
+        if records:
+            batch = pipeline.take(records, now_us=now_us, at_end=self._at_end())
+        elif self._tick_due():
+            batch = pipeline.tick(now_us=now_us)
+        else:
+            return
+        self._last_batch_s, self._now_us = clock.monotonic_s(), pipeline.now_us
+        self._outbox.deliver(batch)
+        self._commit(records)
+        self._metrics.batch(pipeline, batch)
+
+    def _hold(self, hold: bool) -> None:
+        """Stop reading while the workers are behind, go on when they have caught up."""
+        if hold != self._paused and (assigned := self._consumer.assignment()):
+            (self._consumer.pause if hold else self._consumer.resume)(assigned)
+            self._paused = hold
+
+    def _tick_due(self) -> bool:
+        """Also while holding back no ticks: they would add to what is unread."""
+        idle_s = clock.monotonic_s() - self._last_batch_s
+        started = self._settings.clock == "wall" or (self._pipeline is not None and self._pipeline.now_us > 0)
+        return started and not self._paused and idle_s * 1_000 >= self._settings.ingest.tick_ms
+
+    def _at_end(self) -> list[str]:
+        """The raw partitions that are read to the end they had at the last fetch; only heartbeats need it."""
+        if not any(reading.heartbeat for reading in self._readings.values()):
+            return []
+        ends = []
+        for tp in self._consumer.position(self._consumer.assignment()):
+            _, high = self._consumer.get_watermark_offsets(tp, cached=True)
+            if tp.offset >= high >= 0:
+                ends.append(raw_partition(tp.topic, tp.partition))
+        return ends
+
+    def _commit(self, records: Iterable[RawRecord]) -> None:
+        following: dict[tuple[str, int], int] = {}
+        for record in records:
+            following[record.topic, record.partition] = record.offset + 1
+        if not following:
+            return
+        try:
+            self._consumer.commit(
+                offsets=[TopicPartition(topic, number, offset) for (topic, number), offset in following.items()],
+                asynchronous=False,
+            )
+        except KafkaException as error:
+            if error.args[0].code() not in _MOVED:
+                raise
+            log.warning("offsets not committed, the partitions moved: %s", error.args[0])
+
+
+def _consumer_options(settings: Settings) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "group.id": settings.group("ingest"), "enable.auto.commit": False, "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+    }
+    if settings.ingest.instance:
+        options["group.instance.id"] = settings.ingest.instance
+    return options
+
+
+def _sound(message: Message) -> bool:
+    """Whether it is a record; librdkafka retries what it can by itself, the rest is raised."""
+    error = message.error()
+    if error is None:
+        return True
+    if error.fatal() or error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+        raise KafkaException(error)
+    log.warning("the broker says: %s", error)
+    return False
+
+
+def _raw(message: Message) -> RawRecord:
+    _, ts_ms = message.timestamp()
+    return RawRecord(message.topic() or "", message.partition() or 0, message.offset() or 0, ts_ms, message.key(),
+                     message.value(), cast(Headers, tuple(message.headers() or ())))

@@ -1,0 +1,295 @@
+"""The core of ingest, without Kafka: raw records in, frames and what has to be written beside them out.
+
+`tieout run ingest` and `tieout replay` drive the same `Pipeline`; it decides nothing by the clock of the machine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, Protocol
+
+import orjson
+
+from tieout.codecs.errors import DecodeError
+from tieout.codecs.records import Decoded, RawRecord
+from tieout.reconcilers.changes import Change
+from tieout.reconcilers.routing import partition_of
+from tieout.streams.deadletters import Letter
+from tieout.streams.frames import FRAME_BYTES, FRAME_CHANGES, Framer, Moment, Outgoing, Watermarks
+from tieout.streams.identity import Identity, Need, Place, needs_met_by
+from tieout.streams.parking import Parked, Parking
+
+Fate = Literal["received", "parked", "filtered", "dead_lettered", "duplicate"]
+LAST_EVENT: Final = "last_event_us"  # among the totals: the commit instant of the newest change
+
+WHOLE: Final = "*"  # the object of what is known of a source only as a whole
+NOBODY: Final = "UNKNOWN/unknown"  # the source of a record that does not say where it comes from
+
+
+class Codec(Protocol):
+    """Reads one raw record; raises DecodeError when the source sent something else than was agreed."""
+
+    def decode(self, record: RawRecord, /) -> Decoded:
+        """The record's changes, or what else it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a raw topic is read. `source` None: each event names its own; `by_id`: its records are referred to by id."""
+
+    codec: Codec
+    source: str | None = None
+    entity: str | None = None
+    by_id: bool = False
+    heartbeat: bool = False  # the topic says how far its connector is, for all the source's partitions
+
+
+class Limits(NamedTuple):
+    """How large a frame may become: changes, bytes."""
+
+    changes: int = FRAME_CHANGES
+    size: int = FRAME_BYTES
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+@dataclass
+class Batch:
+    """What one call produced, in the order in which it has to be durable: `parked`, `xref` and letters, then frames."""
+
+    frames: list[Outgoing]
+    dead_letters: list[Letter] = field(default_factory=list)
+    parked: dict[str, Parked | None] = field(default_factory=dict)
+    xref: dict[str, str] = field(default_factory=dict)
+    rejected: Counter[tuple[str, str]] = field(default_factory=Counter)  # (source, reason)
+
+
+def raw_partition(topic: str, partition: int) -> str:
+    """The name of a raw partition in watermark vectors: 'hcm.workers/3'."""
+    return f"{topic}/{partition}"
+
+
+class Pipeline:
+    """Decode, resolve identity, route, frame. `sources` maps a source to the raw partitions that make it up."""
+
+    def __init__(
+        self,
+        readings: Mapping[str, Reading],
+        *,
+        sources: Mapping[str, list[str]],
+        partitions: int,
+        producer: str,
+        reads: frozenset[str],
+        otherwise: Reading | None = None,
+        identity: Identity | None = None,
+        parking: Parking | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        closed: bool = False,
+    ) -> None:
+        """`closed`: `sources` names every source there is; else one that is met only in its events is added."""
+        self.identity = identity or Identity()
+        self.parking = parking or Parking()
+        self.watermarks = Watermarks()
+        self.sources = {source: list(parts) for source, parts in sources.items()}
+        self._closed = closed
+        self._met = {(source, _topic(part)) for source, parts in sources.items() for part in parts}
+        self.now_us = 0
+        self.totals: dict[str, Counter[str]] = defaultdict(Counter)
+        self._readings, self._otherwise, self._reads = readings, otherwise, reads
+        self._partitions = partitions
+        self._framer = Framer(producer, partitions, changes=limits.changes, size=limits.size)
+        self._changes: dict[int, list[Change]] = defaultdict(list)
+        self._letters: list[Letter] = []
+        self._rejected: Counter[tuple[str, str]] = Counter()
+        self._counted = False
+        self._heard: dict[str, int] = {}  # raw partition -> heartbeat that holds once the partition is read to its end
+        for source, topic in self.identity.met_sources():
+            self._meet(source, topic)
+
+    # --- what the shell calls --------------------------------------------------------------------------------------
+
+    def take(self, records: Iterable[RawRecord], *, now_us: int | None = None, at_end: Iterable[str] = ()) -> Batch:
+        """Process records in order; `now_us` None means the largest record timestamp is the processing instant.
+
+        `at_end` names raw partitions from which everything has been read: for these, heartbeats hold.
+        """
+        for record in records:
+            if now_us is None:
+                self.now_us = max(self.now_us, record.ts_ms * 1_000)
+            self._record(record)
+        self.now_us = max(self.now_us, now_us or 0)
+        self._settle_heartbeats(at_end)
+        return self._batch()
+
+    def tick(self, *, now_us: int | None = None, fresh: tuple[str, ...] = ()) -> Batch:
+        """Frames without changes: they move the processing instant, and tell readers that ingest lives."""
+        self.now_us = max(self.now_us, now_us or 0)
+        return self._batch(fresh)
+
+    def restored(self) -> None:
+        """Once, after the rows of `identity` and `parking` are restored: release what a crash left waiting."""
+        self._release([need for need in self.parking.waiting if self.identity.meets(need)])
+
+    def learned(self, row: str, value: str) -> None:
+        """A row that another ingest process wrote: take it over, and release what waits for it."""
+        if row not in self.identity.rows:
+            self.identity.restore(row, value)
+            self._release(needs_met_by(row))
+
+    # --- one record ------------------------------------------------------------------------------------------------
+
+    def _record(self, record: RawRecord) -> None:
+        reading = self._readings.get(record.topic, self._otherwise)
+        if reading is None:
+            raise LookupError(f"topic {record.topic} belongs to no source: it was subscribed to by mistake")
+        try:
+            decoded = reading.codec.decode(record)
+        except DecodeError as error:
+            self._reject(record, reading, error, error.reason, error.hint)
+        except Exception as error:  # a bug of ours must not stop the source: keep the bytes, they can be replayed
+            self._reject(record, reading, error, "internal_error", "a defect of this release: report it, then replay")
+        else:
+            self._decoded(record, reading, decoded)
+
+    def _reject(self, record: RawRecord, reading: Reading, error: Exception, reason: str, hint: str) -> None:
+        source, entity = reading.source or claimed_source(record), reading.entity or WHOLE
+        self._count(source, entity, "received")
+        self._count(source, entity, "dead_lettered")
+        self._rejected[source, reason] += 1
+        self._letters.append(Letter(
+            record.topic, record.partition, record.offset, record.ts_ms * 1_000, record.key, record.value,
+            tuple(record.headers), reason, hint, str(error), type(error).__name__, source, entity,
+        ))
+
+    def _decoded(self, record: RawRecord, reading: Reading, decoded: Decoded) -> None:
+        for change in decoded.changes:
+            if not self._closed and (change.source, record.topic) not in self._met:
+                self._meet(change.source, record.topic)
+                self.identity.learn_source(change.source, record.topic)
+            self._arrived(change, by_id=reading.by_id)
+        if not decoded.changes and not decoded.heartbeat:
+            source, entity = reading.source or claimed_source(record), reading.entity or WHOLE
+            self._count(source, entity, "received")
+            self._count(source, entity, "filtered")
+        if decoded.watermark_us is not None:
+            self._state(record, reading, decoded.watermark_us)
+
+    def _meet(self, source: str, topic: str) -> None:
+        """A source that its topic's configuration does not name is complete as far as that topic is."""
+        self._met.add((source, topic))
+        known = {part for parts in self.sources.values() for part in parts if _topic(part) == topic}
+        own = self.sources.setdefault(source, [])
+        own += sorted(known.difference(own))
+
+    # --- watermarks ------------------------------------------------------------------------------------------------
+
+    def _state(self, record: RawRecord, reading: Reading, through_us: int) -> None:
+        if reading.heartbeat:
+            for part in self.sources.get(reading.source or "", ()):
+                self._heard[part] = max(through_us, self._heard.get(part, through_us))
+            return
+        self.watermarks.state(self._part(record, reading), through_us)
+
+    def _part(self, record: RawRecord, reading: Reading) -> str:
+        """The raw partition; where several sources share it, each has a watermark of its own."""
+        part = raw_partition(record.topic, record.partition)
+        if reading.source is None:
+            own = shared_part(part, claimed_source(record))
+            return own if any(own in parts for parts in self.sources.values()) else part
+        return part
+
+    def _settle_heartbeats(self, at_end: Iterable[str]) -> None:
+        """A heartbeat overtakes changes that are still unread, so it holds only for partitions read to their end."""
+        for part in at_end:
+            if part in self._heard:
+                self.watermarks.state(part, self._heard.pop(part))
+
+    # --- one change ------------------------------------------------------------------------------------------------
+
+    def _arrived(self, change: Change, *, by_id: bool) -> None:
+        self._count(change.source, change.entity, "received")
+        totals = self.totals[f"{change.source}|{change.entity}"]
+        totals[LAST_EVENT] = max(totals[LAST_EVENT], change.commit_us)
+        if change in self.parking:
+            self._count(change.source, change.entity, "duplicate")
+            return
+        self._release(self._settle(change, by_id=by_id))
+
+    def _settle(self, change: Change, *, by_id: bool) -> list[str]:
+        """Send a change to its partitions, let it wait, or filter it; returns the rows that were learned."""
+        wanted = change.entity in self._reads
+        resolved = self.identity.resolve(change) if by_id else change
+        if isinstance(resolved, Need):
+            return self._wait(change, resolved) if wanted else self._filter(change)
+        learned: list[str] = []
+        if by_id:
+            learned, rekey = self.identity.learn_id(resolved)
+            if rekey is not None and wanted:
+                self._count(change.source, change.entity, "received")
+                learned += self._settle(rekey, by_id=False)
+        if not wanted:
+            return learned + self._filter(change)
+        place, homes = self.identity.place(resolved)
+        if isinstance(place, Need):
+            return learned + self._wait(resolved, place)
+        for partition in self._partitions_of(place):
+            self._changes[partition].append(resolved)
+        return learned + homes
+
+    def _partitions_of(self, place: Place) -> Iterable[int]:
+        return range(self._partitions) if place.code is None else (partition_of(place.code, self._partitions),)
+
+    def _wait(self, change: Change, need: Need) -> list[str]:
+        self._count(change.source, change.entity, "parked")
+        self.parking.park(change, need.row, self.now_us)
+        return []
+
+    def _filter(self, change: Change) -> list[str]:
+        self._count(change.source, change.entity, "filtered")
+        return []
+
+    def _release(self, rows: Iterable[str]) -> None:
+        """Settle what waited for these rows, and what waited for the rows learned by that, and so on."""
+        pending = deque(rows)
+        while pending:
+            for parked in self.parking.release(pending.popleft()):
+                self._count(parked.change.source, parked.change.entity, "parked", -1)
+                pending += self._settle(parked.change, by_id=True)
+
+    def _count(self, source: str, entity: str, fate: Fate, by: int = 1) -> None:
+        self.totals[f"{source}|{entity}"][fate] += by
+        self._counted = True
+
+    # --- out -------------------------------------------------------------------------------------------------------
+
+    def _batch(self, fresh: tuple[str, ...] = ()) -> Batch:
+        moment = Moment(self.now_us, self.watermarks.vector(), self.sources, fresh)
+        counts = {name: dict(totals) for name, totals in self.totals.items()} if self._counted else {}
+        batch = Batch(self._framer.frames(self._changes, moment, counts), self._letters, self.parking.drain(),
+                      self.identity.drain(), self._rejected)
+        self._changes, self._letters, self._rejected = defaultdict(list), [], Counter()
+        self._counted = False
+        return batch
+
+
+def _topic(part: str) -> str:
+    """The topic of a raw partition's name."""
+    return part.partition("|")[0].rpartition("/")[0]
+
+
+def shared_part(part: str, source: str) -> str:
+    """The name of a source's share of a raw partition that holds several sources."""
+    return f"{part}|{source}"
+
+
+def claimed_source(record: RawRecord) -> str:
+    """The `source` that an event of unknown origin claims, or a placeholder where it claims none."""
+    try:
+        source = orjson.loads(record.value or b"null").get("source")
+    except (orjson.JSONDecodeError, AttributeError):
+        return NOBODY
+    return source if isinstance(source, str) and "/" in source else NOBODY
+

@@ -1,0 +1,48 @@
+"""From the configured sources to how each raw topic is read, and to the raw partitions that make up a source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tieout.codecs.formats import codec
+from tieout.streams.pipeline import Reading, raw_partition
+
+if TYPE_CHECKING:
+    from tieout.streams.settings import Settings, Source
+
+CANONICAL = "canonical"
+
+
+def source_name(source: Source) -> str:
+    """'SYSTEM/instance'."""
+    return f"{source.system}/{source.instance}"
+
+
+def readings(settings: Settings) -> dict[str, Reading]:
+    """How to read each configured topic; raises ConfigurationError of the codecs when one cannot be built."""
+    found: dict[str, Reading] = {}
+    for source in settings.sources.values():
+        reading = _reading(source)
+        if (other := found.get(source.topic)) is not None and other.source != reading.source:
+            reading = Reading(reading.codec, None, None, reading.by_id)  # two sources: the events say which
+        found[source.topic] = reading
+    for source in settings.sources.values():
+        if source.heartbeat and source.heartbeat not in found:
+            found[source.heartbeat] = Reading(found[source.topic].codec, source_name(source), heartbeat=True)
+    return found
+
+
+def _reading(source: Source) -> Reading:
+    options = {"source": source_name(source), "mapping": source.mapping, "entity": source.entity}
+    return Reading(codec(source.format, options), source_name(source), source.entity, source.format != CANONICAL)
+
+
+def raw_partitions(settings: Settings, counts: Mapping[str, int]) -> dict[str, list[str]]:
+    """The raw partitions of each source; `counts` maps a topic to its number of partitions."""
+    found: dict[str, list[str]] = {}
+    for source in settings.sources.values():
+        parts = found.setdefault(source_name(source), [])
+        names = (raw_partition(source.topic, number) for number in range(counts.get(source.topic, 0)))
+        parts += [name for name in names if name not in parts]
+    return found

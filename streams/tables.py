@@ -1,0 +1,284 @@
+"""The worker's checkpointed tables: how rows lie in the changelogs, and how a partition's tables are restored.
+
+A table is keyed and partitioned like the axis it belongs to. Its rows live in memory, in the reconcilers' state; the
+changelog `tieout.tables.<table>.v1` has each dirty key once a checkpoint. Every row carries the stamp of its
+checkpoint in the header `c`; the ledger `tieout.tables.checkpoint.v1` holds two records a partition, the claim of the
+worker that owns it and its last checkpoint:
+
+    ledger     claim 7                          checkpoint 7.1                    checkpoint 7.2
+    rates                   L1|GB 7.1  L4|P9 7.1                      L1|GB 7.2                     L4|P9 7.3 ✗
+    findings                F-88 7.1                                  F-90 7.2
+
+A row counts when its checkpoint does. On Apache Kafka the transaction alone sees to that (what is read is committed,
+and the ledger is compacted to its last two records); on a broker that shows rows of transactions that never
+committed, 7.3 above is left out because no checkpoint record followed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, NamedTuple
+
+import orjson
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from tieout.reconcilers.entities import Axis
+from tieout.streams.topics import table_topic
+
+LEDGER: Final = "checkpoint"  # the table that holds claims and checkpoints
+CLAIM_KEY: Final = b"claim"
+CHECKPOINT_KEY: Final = b"checkpoint"
+STAMP_HEADER: Final = "c"
+
+_BATCH: Final = 1_000
+_POLL_S: Final = 0.02  # longer adds itself to every restore, since the last batch is never full
+_BROKER_S: Final = 15.0
+
+
+class Place(NamedTuple):
+    """A partition of an axis: the unit of state, of checkpoints and of hand-over between workers."""
+
+    axis: Axis
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.axis.value}/{self.partition}"
+
+
+class Stamp(NamedTuple):
+    """Which checkpoint a row belongs to: the owner's epoch, and the number within it from 1."""
+
+    epoch: int
+    number: int
+
+    def header(self) -> list[tuple[str, bytes]]:
+        """As the Kafka header of a row."""
+        return [(STAMP_HEADER, b"%d.%d" % self)]
+
+    @classmethod
+    def of(cls, message: Message) -> Stamp:
+        """The stamp of a changelog row; RestoreError when it has none."""
+        for name, value in message.headers() or ():
+            if name == STAMP_HEADER and isinstance(value, bytes):
+                epoch, _, number = value.partition(b".")
+                return cls(int(epoch), int(number))
+        raise RestoreError(f"{_where(message)}: a row without the header {STAMP_HEADER!r}; who else writes there?")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One checkpoint of a place. `base` is the checkpoint that its epoch was restored from."""
+
+    epoch: int
+    number: int
+    next_offset: int  # of the frames: the first one that is not in the tables
+    puts: Mapping[str, int]  # rows written with it by table, deletions not counted
+    base: Stamp | None = None
+    producers: Mapping[str, int] = field(default_factory=dict)  # of frames: the number expected next
+
+    @property
+    def stamp(self) -> Stamp:
+        """What its rows carry."""
+        return Stamp(self.epoch, self.number)
+
+    def to_bytes(self) -> bytes:
+        """As the ledger holds it."""
+        return orjson.dumps({**asdict(self), "base": list(self.base) if self.base else None})
+
+    @classmethod
+    def from_bytes(cls, value: bytes) -> Checkpoint:
+        """The checkpoint that `to_bytes` wrote."""
+        record = orjson.loads(value)
+        base = record.pop("base")
+        return cls(**record, base=Stamp(*base) if base else None)
+
+
+class RestoreError(Exception):
+    """The changelogs do not hold what the last checkpoint says: starting from them would give wrong results."""
+
+
+class Ledger:
+    """What the ledger of one place says, read in order: who owns it, and which stamps count."""
+
+    def __init__(self) -> None:
+        self.claimed = 0  # the highest epoch
+        self._history: dict[int, list[Checkpoint]] = {}
+
+    def read(self, key: bytes | None, value: bytes | None) -> None:
+        """Take one record; checkpoints of an epoch that was already superseded are ignored."""
+        if value is None:
+            return
+        if key == CLAIM_KEY:
+            self.claimed = max(self.claimed, int(orjson.loads(value)["epoch"]))
+            self._history.setdefault(self.claimed, [])
+        elif key == CHECKPOINT_KEY:
+            checkpoint = Checkpoint.from_bytes(value)
+            if checkpoint.epoch >= self.claimed:
+                self._history.setdefault(checkpoint.epoch, []).append(checkpoint)
+
+    def last(self) -> Checkpoint | None:
+        """The newest checkpoint."""
+        for epoch in sorted(self._history, reverse=True):
+            if self._history[epoch]:
+                return self._history[epoch][-1]
+        return None
+
+    def drop_last(self) -> None:
+        """Forget the newest checkpoint, whose rows are not all there; RestoreError when none is left to go back to."""
+        last = self.last()
+        if last is None:
+            return
+        self._history[last.epoch].pop()
+        if (self.last() is None) != (last.number == 1 and last.base is None):
+            raise RestoreError(
+                f"checkpoint {last.epoch}.{last.number} names rows that are not in the changelogs ({dict(last.puts)}), "
+                "and the one before it is gone: restore the topics from a backup, or delete them and replay the sources"
+            )
+
+    def limits(self) -> dict[int, int]:
+        """The highest number that counts, by epoch; epochs that are not named count in full."""
+        limits = {epoch: 0 for epoch in self._history}
+        last = self.last()
+        stamp = last.stamp if last else None
+        while stamp is not None:
+            limits[stamp.epoch] = stamp.number
+            history = self._history.get(stamp.epoch)
+            stamp = history[0].base if history else None
+        return limits
+
+
+class Rows:
+    """The rows of one place's tables while they are read: the last one of a key that counts wins."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        last = ledger.last()
+        self._limits = ledger.limits()
+        self._last = last.stamp if last else None
+        self._kept: dict[tuple[str, bytes], bytes | None] = {}
+        self._newest: dict[tuple[str, bytes], bytes | None] = {}  # of the last checkpoint, which may be incomplete
+
+    def add(self, table: str, key: bytes, value: bytes | None, stamp: Stamp) -> None:
+        """Take one row; `value` None is a deletion."""
+        if stamp == self._last:
+            self._newest[table, key] = value
+        elif stamp.number <= self._limits.get(stamp.epoch, stamp.number):
+            self._kept[table, key] = value
+
+    def holds(self, checkpoint: Checkpoint, tables: Iterable[str]) -> bool:
+        """Whether all rows of the last checkpoint are there, deletions not counted (they are compacted away)."""
+        found = Counter(table for (table, _), value in self._newest.items() if value is not None)
+        return all(found[table] == checkpoint.puts.get(table, 0) for table in tables)
+
+    def take_newest(self) -> None:
+        """The last checkpoint is complete: its rows count."""
+        self._kept.update(self._newest)
+
+    def items(self) -> Iterator[tuple[str, str, Any]]:
+        """(table, key, value) of all rows that are there."""
+        for (table, key), value in self._kept.items():
+            if value is not None:
+                yield table, key.decode(), orjson.loads(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What the changelogs of a place hold."""
+
+    rows: Rows
+    checkpoint: Checkpoint | None
+
+
+def restore(client: Mapping[str, Any], place: Place, tables: Sequence[str], claim: Callable[[int], None]) -> Restored:
+    """Read a place's tables to their end. `claim(epoch)` must write the claim of a new epoch before it returns.
+
+    Raises RestoreError when rows are missing and KafkaException when the broker cannot be reached.
+    """
+    with _Reader(client, place) as reader:
+        ledger = Ledger()
+        for _, message in reader.read([LEDGER]):
+            ledger.read(_bytes(message.key()), _bytes(message.value()))
+        claim(ledger.claimed + 1)
+        for _, message in reader.read([LEDGER]):  # what an owner of before wrote until our claim
+            ledger.read(_bytes(message.key()), _bytes(message.value()))
+        rows = Rows(ledger)
+        for table, message in reader.read(list(tables)):
+            rows.add(table, _bytes(message.key()) or b"", _bytes(message.value()), Stamp.of(message))
+    last = ledger.last()
+    if last is not None and rows.holds(last, tables):
+        rows.take_newest()
+    else:
+        ledger.drop_last()
+    return Restored(rows, ledger.last())
+
+
+def progress(client: Mapping[str, Any], place: Place) -> Checkpoint | None:
+    """The last checkpoint of a place, as its ledger says; nothing is claimed."""
+    ledger = Ledger()
+    with _Reader(client, place) as reader:
+        for _, message in reader.read([LEDGER]):
+            ledger.read(_bytes(message.key()), _bytes(message.value()))
+    return ledger.last()
+
+
+class _Reader:
+    """Reads changelog partitions of one place to their ends, each from where it left off."""
+
+    def __init__(self, client: Mapping[str, Any], place: Place) -> None:
+        self._place = place
+        self._offsets: dict[str, int] = {}
+        self._consumer = Consumer(
+            {
+                **client,
+                "group.id": "tieout-restore",  # required by the client, never joined
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+                "fetch.wait.max.ms": 10,  # the end of a partition is only told by a fetch that found nothing
+            }
+        )
+
+    def __enter__(self) -> _Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def read(self, tables: list[str]) -> Iterator[tuple[str, Message]]:
+        """All messages of these tables up to the end at this moment, order kept within a table."""
+        topics = {table_topic(table, self._place.axis): table for table in tables}
+        for topic in topics:
+            self._offsets.setdefault(topic, self._start(topic))
+        self._consumer.assign([TopicPartition(t, self._place.partition, self._offsets[t]) for t in topics])
+        open_topics = set(topics)
+        while open_topics:
+            for message in self._consumer.consume(_BATCH, _POLL_S):
+                topic = str(message.topic())
+                error = message.error()
+                if error is None:
+                    self._offsets[topic] = int(message.offset() or 0) + 1
+                    yield topics[topic], message
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    open_topics.discard(topic)
+                else:
+                    raise KafkaException(error)
+
+    def _start(self, topic: str) -> int:
+        """0; RestoreError when the head of the changelog is gone."""
+        low, _ = self._consumer.get_watermark_offsets(TopicPartition(topic, self._place.partition), timeout=_BROKER_S)
+        if low > 0:
+            raise RestoreError(
+                f"{topic} [{self._place.partition}] begins at offset {low}, expected 0: rows were deleted. "
+                "It must be compacted (cleanup.policy=compact); the embedded broker keeps only about 5 MB"
+            )
+        return 0
+
+
+def _bytes(value: bytes | str | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _where(message: Message) -> str:
+    return f"{message.topic()} [{message.partition()}] at offset {message.offset()}"

@@ -1,0 +1,187 @@
+"""The worker process: Faust agents over checkpointed tables. SIGTERM ends it cleanly with 0."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from importlib.metadata import version
+from typing import Any, Final
+
+import faust
+import mode.loop
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from tieout.streams.agents import Agents, WorkerApp
+from tieout.streams.checkpoint import Checkpointer
+from tieout.streams.clock import monotonic_s
+from tieout.streams.handover import AXES, EXIT_AGAIN, Handover, end_process
+from tieout.streams.metrics import gauge
+from tieout.streams.ops import Answer, Heartbeat, OpsServer
+from tieout.streams.outputs import encoder
+from tieout.streams.settings import Settings
+from tieout.streams.shards import Reconciler
+from tieout.streams.tables import LEDGER
+from tieout.streams.topics import changes_topic, table_topic
+
+log = logging.getLogger(__name__)
+
+EXIT_UNREACHABLE: Final = 4
+PINNED: Final = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0.14.0"}
+_STOP_S: Final = 15.0  # then the process ends whatever hangs: supervisors kill after 20
+_BEAT_S: Final = 1.0
+_HUNG_S: Final = 30.0
+_MISSING_S: Final = 60.0  # a place that is ours and that nobody restores
+_FRAMES_QUEUED: Final = 32  # up to 256 KiB each
+_BROKER_S: Final = 15.0
+
+
+class StartError(Exception):
+    """This process must not start; the message says what to do."""
+
+
+def run(settings: Settings, reconciler: Reconciler | None = None) -> int:
+    """Run until SIGTERM; returns the exit code. Ends the process with 70 where a restart is the remedy."""
+    reconciler = reconciler or engine(settings)
+    try:
+        check_packages()
+        check_topics(settings, reconciler.tables)
+    except StartError as error:
+        log.critical("%s", error)
+        return EXIT_UNREACHABLE
+    mode.loop.use("uvloop")
+    with OpsServer(settings.ops, "worker") as ops, asyncio.Runner() as runner:
+        return runner.run(_Worker(settings, reconciler, ops).serve())
+
+
+def engine(settings: Settings) -> Reconciler:
+    """The reconcilers with the policy of the settings."""
+    from tieout.reconcilers.engine import TABLES, State, apply
+    from tieout.reconcilers.policy import Policy
+
+    policy = Policy.from_mapping(settings.policy)
+    return Reconciler(lambda axis, partition, partitions: State(axis, partition, partitions, policy), apply, TABLES)
+
+
+def check_packages() -> None:
+    """StartError unless Faust is exactly what the worker was proven with: it relies on its internals."""
+    for package, wanted in PINNED.items():
+        if (found := version(package)) != wanted:
+            raise StartError(f"{package} is {found}, the worker is proven with {wanted} only: install the locked packages")
+    if faust.streams._CStreamIterator is None:
+        raise StartError("Faust's compiled stream iterator is missing (NO_CYTHON?): the other one acknowledges skipped events")
+    faust.serializers.codecs.codecs.pop("pickle", None)  # it would run code that a message brings
+
+
+def check_topics(settings: Settings, tables: tuple[str, ...]) -> None:
+    """StartError unless the topics exist and are cut alike: tables must lie beside their frames."""
+    try:
+        found = AdminClient(settings.kafka_client()).list_topics(timeout=_BROKER_S).topics
+    except KafkaException as error:
+        servers = settings.kafka.client["bootstrap.servers"]
+        raise StartError(f"no broker answers at {servers}: {error.args[0].str()}") from error
+    for axis in AXES:
+        wanted = 1 if axis.value == "control" else settings.kafka.partitions
+        for topic in (changes_topic(axis), *(table_topic(table, axis) for table in (LEDGER, *tables))):
+            count = len(found[topic].partitions) if topic in found else 0
+            if count != wanted:
+                raise StartError(f"{topic} has {count} partitions, expected {wanted}: run `tieout topics apply`")
+
+
+def faust_app(settings: Settings) -> WorkerApp:
+    """The Faust app, with everything off that the worker does itself."""
+    client = settings.kafka.client
+    session_s = int(client.get("session.timeout.ms", 45_000)) / 1_000
+    app = WorkerApp(
+        settings.group("worker"),
+        broker=settings.faust_broker(),
+        broker_credentials=settings.faust_credentials(),
+        broker_client_id="tieout-worker",
+        broker_session_timeout=session_s,
+        broker_heartbeat_interval=min(3.0, session_s / 4),
+        broker_commit_interval=2.0,
+        broker_max_poll_records=_FRAMES_QUEUED,
+        consumer_auto_offset_reset="earliest",
+        processing_guarantee="at_least_once",
+        store="memory://",
+        stream_buffer_maxsize=_FRAMES_QUEUED,
+        stream_recovery_delay=0,
+        stream_wait_empty=False,
+        table_standby_replicas=0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+    )
+    app.boot_strategy.enable_web = False
+    return app
+
+
+class _Worker:
+    """One run of the worker on one loop."""
+
+    def __init__(self, settings: Settings, reconciler: Reconciler, ops: OpsServer) -> None:
+        self._settings = settings
+        self._reconciler = reconciler
+        self._heartbeat = Heartbeat(within_s=_HUNG_S)
+        self._handover: Handover | None = None
+        ops.check("loop", self._heartbeat, "live")
+        ops.check("places", self._places)
+
+    async def serve(self) -> int:
+        checkpointer = Checkpointer(self._settings.checkpoint)
+        handover = self._handover = Handover(self._settings, self._reconciler, checkpointer, encoder())
+        app = faust_app(self._settings)
+        Agents(app, checkpointer, handover, _no_wait)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        tasks = [asyncio.create_task(job) for job in (app.start(), checkpointer.run(), self._watch(app, handover))]
+        for task in tasks:
+            task.add_done_callback(_end_on_error)
+        await stop.wait()
+        return await _stop(app, tasks)
+
+    async def _watch(self, app: WorkerApp, handover: Handover) -> None:
+        """Measure the loop, and end the process when Faust has given up or a place stays without its shard."""
+        while True:
+            due_s = monotonic_s() + _BEAT_S
+            await asyncio.sleep(_BEAT_S)
+            gauge("tieout_event_loop_lag_seconds").set(max(0.0, monotonic_s() - due_s))
+            self._heartbeat.beat()
+            if app.crashed:
+                end_process("Faust crashed", app.crash_reason)
+            if handover.missing_for_s() > _MISSING_S and handover.assigned:
+                end_process(f"not restored for {_MISSING_S:.0f} s: {', '.join(map(str, handover.missing))}")
+
+    def _places(self) -> Answer:
+        handover = self._handover
+        if handover is None or not handover.assigned:
+            return Answer(False, "nothing is assigned yet")
+        missing = handover.missing
+        return Answer(not missing, f"restoring {', '.join(map(str, missing))}" if missing else "all restored")
+
+
+async def _stop(app: WorkerApp, tasks: list[asyncio.Task[Any]]) -> int:
+    last_resort = threading.Timer(_STOP_S, os._exit, [EXIT_AGAIN])
+    last_resort.daemon = True
+    last_resort.start()
+    for task in tasks:
+        task.remove_done_callback(_end_on_error)
+        task.cancel()
+    await app.stop()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    last_resort.cancel()
+    log.info("stopped")
+    return 0
+
+
+def _end_on_error(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        end_process(f"{task.get_coro()!r} raised", error)
+
+
+async def _no_wait() -> None:
+    """Nothing downstream can fall behind."""

@@ -1,0 +1,228 @@
+"""I2 and I3: any interleaving of the sources, any number of partitions, any restart: the same end."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable
+from itertools import count
+from typing import Any
+
+from firm import SYSTEMS, assignment, change, day, entry, fixture, gbp, posted, rate, us
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tieout.reconcilers.changes import Change, Frame, Op
+from tieout.reconcilers.engine import State, apply
+from tieout.reconcilers.entities import ENTITIES, Axis, Reach
+from tieout.reconcilers.outcomes import Outcome, Output
+from tieout.reconcilers.policy import Policy
+from tieout.reconcilers.routing import partition_of
+
+END = "2026-03-20T12:00:00Z"
+DETECTED = {"opened_at", "updated_at", "version", "severity_at"}
+Item = Change | int  # a change, or a watermark in microseconds
+
+
+def _minute(base: str, minutes: int) -> str:
+    from datetime import datetime, timedelta
+
+    return (datetime.fromisoformat(base) + timedelta(minutes=minutes)).isoformat()
+
+
+def business(seed: int) -> list[Change]:
+    """A fortnight of a small firm with everything that the nine checks look at."""
+    rng = random.Random(seed)
+    found = list(fixture())
+    for code in ("BETA-1", "GAMMA-2"):
+        for system in ("ERP", "PSA", "SCHED", "TIME"):
+            if rng.random() < 0.9:
+                found.append(change(system, "project", "2026-03-02T09:00:00Z", project_code=code, le_code="UK01",
+                                    region="EMEA", ccy="GBP", project_type="EXTERNAL", state="OPEN", customer_no="C-2",
+                                    allow_time_without_assignment=rng.random() < 0.3))
+        found.append(rate(f"R-{code}", "SA", rng.choice((0, 140, 160)), scope_key=code))
+    found.append(rate("R-UP", "SA", 165, "2026-03-05", effective_from=day("2026-03-11")))
+    found.append(change("PSA", "rate", "2026-03-06", rate_id="P-SC", kind="BILL", level=4, scope_key="ACME-24017",
+                        role_code="SC", rate=gbp(125), effective_from=day("2026-01-01"), state="PUBLISHED"))
+    for number in range(10):
+        found += _work(rng, number)
+    for number in range(4):
+        found += _plan(rng, number)
+    return found
+
+
+def _work(rng: random.Random, number: int) -> list[Change]:
+    project = rng.choice(("ACME-24017", "BETA-1", "GAMMA-2"))
+    at = _minute("2026-03-09T08:00:00+00:00", rng.randrange(7 * 1440))
+    worker = rng.choice(("W1001", "W1003", "W1005"))
+    work: dict[str, Any] = dict(project_code=project, worker_no=worker, role_code=rng.choice(("SA", "SC")),
+                                work_date=day("2026-03-09") + rng.randrange(7), qty_s=rng.choice((3_600, 27_000)))
+    found = [entry("TIME", f"E{number}", at, state="SUBMITTED", **work),
+             entry("TIME", f"E{number}", _minute(at, 60), **work)]
+    found.append(entry("PSA", f"E{number}", _minute(at, rng.randrange(30, 600)), source_rate=gbp(rng.choice((150, 165))),
+                       **{**work, "qty_s": work["qty_s"] + rng.choice((0, 0, 0, 1_800))}))
+    if rng.random() < 0.8:
+        found.append(posted(f"E{number}", _minute(at, rng.randrange(60, 3_000)), project_code=project, worker_no=worker,
+                            work_date=work["work_date"], qty_s=work["qty_s"]))
+    if rng.random() < 0.3:
+        moved = {**work, "project_code": rng.choice(("ACME-24017", "BETA-1"))}
+        found.append(entry("TIME", f"E{number}", _minute(at, 900), **moved))
+    if rng.random() < 0.3:
+        found.append(entry("TIME", f"E{number}", _minute(at, 1_500), state="RETURNED", **work))
+    if rng.random() < 0.15:
+        found.append(entry("TIME", f"E{number}", _minute(at, 1_600), op=Op.DELETE))
+    if rng.random() < 0.3:
+        state = rng.choice(("DRAFT", "POSTED", "PAID"))
+        found += [
+            change("ERP", "invoice", _minute(at, 2_000), le_code="UK01", invoice_no=f"I{number}", state=state),
+            change("ERP", "coverage", _minute(at, 2_000), le_code="UK01", invoice_no=f"I{number}", line_no=1,
+                   target=f"TIME:E{number}", sign=1, qty_s=work["qty_s"], amount=[work["qty_s"] // 24, "GBP"])]
+    return found
+
+
+def _plan(rng: random.Random, number: int) -> list[Change]:
+    at = _minute("2026-03-09T08:00:00+00:00", rng.randrange(5 * 1440))
+    where = dict(project_code=rng.choice(("ACME-24017", "BETA-1")), worker_no=rng.choice(("W1003", "W1005")))
+    found = [assignment("SCHED", f"B{number}", at, **where)]
+    for system in ("PSA", "ERP"):
+        if rng.random() < 0.7:
+            share = rng.choice((10_000, 10_000, 5_000))
+            found.append(assignment(system, f"B{number}", _minute(at, rng.randrange(10, 200)), alloc_value=share, **where))
+    if rng.random() < 0.3:
+        found.append(assignment("SCHED", f"B{number}", _minute(at, 2_000), op=Op.DELETE, **where))
+    return found
+
+
+def streams(changes: Iterable[Change]) -> dict[str, list[Item]]:
+    """The changes by source in commit order, each with watermarks in between and a last one."""
+    found: dict[str, list[Item]] = {system: [] for system in SYSTEMS}
+    for item in sorted(changes, key=lambda c: (c.commit_us, c.seq)):
+        stream = found[item.system]
+        if stream and isinstance(stream[-1], Change) and stream[-1].commit_us < item.commit_us:
+            stream.append(item.commit_us - 1)
+        stream.append(item)
+    for stream in found.values():
+        stream.append(us(END))
+    return found
+
+
+class Run:
+    """States fed from interleaved streams, restarted from their changelog now and then."""
+
+    def __init__(self, partitions: int, restart: float, rng: random.Random) -> None:
+        self.partitions, self.restart, self.rng = partitions, restart, rng
+        self.states = [State(Axis.PROJECT, number, partitions, Policy()) for number in range(partitions)]
+        self.tables: list[dict[tuple[str, str], Any]] = [{} for _ in self.states]
+        self.rows: dict[tuple[Output, str], Any] = {}
+        self.homes: dict[str, str] = {}
+        self.parked: dict[str, list[Change]] = {}
+        self.numbers = count()
+        self.now = 0
+
+    def play(self, order: list[tuple[str, Item]]) -> Run:
+        for system, item in order:
+            watermarks = {f"raw.{system}/0": item} if isinstance(item, int) else {}
+            released = self._released(item) if isinstance(item, Change) else []
+            self.now = max(self.now, item if isinstance(item, int) else item.commit_us)
+            number = next(self.numbers)
+            for partition, state in enumerate(self.states):
+                changes = tuple(one for one in released if partition in self._targets(one))
+                frame = Frame("run", number, self.now, changes, watermarks,
+                              {f"{name}/one": [f"raw.{name}/0"] for name in SYSTEMS})
+                self._publish(apply(state, frame))
+                if self.rng.random() < self.restart:
+                    self._restart(partition)
+        return self
+
+    def _released(self, item: Change) -> list[Change]:
+        """The change, or nothing while its entry's own system has not shown the entry; with it, what waited for it."""
+        if ENTITIES[item.entity].reach is Reach.BROADCAST:
+            return [item]
+        key = self._entry(item)
+        if key not in self.homes and item.system != "TIME":
+            self.parked.setdefault(key, []).append(item)
+            return []
+        self.homes.setdefault(key, str(item.asserted.get("project_code")))
+        return [item, *self.parked.pop(key, [])]
+
+    def _entry(self, item: Change) -> str:
+        return str(item.asserted.get("origin_ref") or item.asserted.get("target") or item.key)
+
+    def _targets(self, item: Change) -> list[int]:
+        if ENTITIES[item.entity].reach is Reach.BROADCAST:
+            return list(range(self.partitions))
+        return [partition_of(self.homes[self._entry(item)], self.partitions)]
+
+    def _publish(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.output in (Output.FINDING_STATE, Output.TIME_ENTRY_STATE, Output.KPI_STATE):
+                if outcome.row is None:
+                    self.rows.pop((outcome.output, outcome.key), None)
+                else:
+                    self.rows[outcome.output, outcome.key] = outcome.row
+
+    def _restart(self, partition: int) -> None:
+        for table, key, value in self.states[partition].drain():
+            self.tables[partition][table, key] = value
+        fresh = State(Axis.PROJECT, partition, self.partitions, Policy())
+        for (table, key), value in json.loads(json.dumps([*map(list, self.tables[partition].items())])):
+            if value is not None:
+                fresh.restore(table, key, value)
+        fresh.restored()
+        self.states[partition] = fresh
+
+    def end(self) -> dict[str, Any]:
+        """Everything that must not depend on the way: findings, entries, KPI sums."""
+        found: dict[str, Any] = {}
+        for (output, key), row in self.rows.items():
+            kept = {name: value for name, value in row.items() if name not in DETECTED}
+            if output is Output.KPI_STATE:
+                if kept["kpi"] == "events":
+                    continue
+                place = json.dumps([v for n, v in sorted(kept.items()) if n not in (
+                    "numerator", "denominator", "partition", "as_of", "complete_through")])
+                old = found.get(place, [0, 0])
+                found[place] = [old[0] + kept["numerator"], old[1] + (kept["denominator"] or 0)]
+            else:
+                found[f"{output}|{key}"] = kept
+        return found
+
+
+def interleave(rng: random.Random, by_source: dict[str, list[Item]]) -> list[tuple[str, Item]]:
+    left = {system: list(reversed(stream)) for system, stream in by_source.items()}
+    order: list[tuple[str, Item]] = []
+    while any(left.values()):
+        system = rng.choice([name for name, stream in left.items() if stream])
+        order.append((system, left[system].pop()))
+    return order
+
+
+def in_time(by_source: dict[str, list[Item]]) -> list[tuple[str, Item]]:
+    order = [(system, item) for system, stream in by_source.items() for item in stream]
+    return sorted(order, key=lambda pair: pair[1] if isinstance(pair[1], int) else pair[1].commit_us)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_any_order_partitioning_and_restart_ends_the_same(seed: int) -> None:
+    rng = random.Random(seed)
+    by_source = streams(business(seed))
+    calm = Run(1, 0.0, rng).play(in_time(by_source)).end()
+    assert any(key.startswith("finding") for key in calm)
+    for partitions, restart in ((1, 0.0), (3, 0.0), (2, 0.05)):
+        wild = Run(partitions, restart, rng).play(interleave(rng, by_source)).end()
+        assert wild == calm
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_conservation(seed: int) -> None:
+    run = Run(1, 0.0, random.Random(seed)).play(in_time(streams(business(seed))))
+    rows = [row for (output, _), row in run.rows.items() if output is Output.TIME_ENTRY_STATE]
+    for row in rows:
+        assert row["approved_s"] == row["billed_s"] + row["unbilled_s"] - row["overbilled_s"] + row["written_off_s"]
+        assert row["state"] != "READY" or (not row["holds"] and row["rate_e6"])
+        assert row["state"] != "HELD" or row["holds"]
+    cells = [row for (output, _), row in run.rows.items() if output is Output.KPI_STATE]
+    assert sum(r["numerator"] for r in cells if r["kpi"] == "unbilled_hours") == sum(r["unbilled_s"] for r in rows)
+    assert sum(r["numerator"] for r in cells if r["kpi"] == "unbilled_value") == sum(
+        r["unbilled_minor"] for r in rows if not r["unpriced_s"])
