@@ -10,7 +10,7 @@ from tieout.reconcilers.outcomes import Output
 from tieout.streams.settings import Role, Settings
 from tieout.streams.topics import changes_topic, output_topic
 
-_TIMEOUT_S: Final = 10.0
+_TIMEOUT_S: Final = 5.0
 
 
 class Lag(NamedTuple):
