@@ -89,7 +89,7 @@ class Lives:
         """How far the lane may look: all systems that it needs, and those that it minds and the firm has."""
         _, needs, minds = lane_key
         have = marks.systems()
-        if any(system not in have for system in needs):
+        if not have.issuperset(needs):
             return NEVER
         wanted = [*needs, *(system for system in minds if system in have)]
         return min(marks.frontier(wanted), marks.now_us) if wanted else NEVER

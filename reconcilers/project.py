@@ -71,6 +71,9 @@ class ProjectState:
         yield from self._publish_steps(steps, live)
         yield from self._publish_entries(live)
         self._count_pairs(live)
+
+    def settle(self) -> Iterator[Outcome]:
+        """KPI cells that moved since the last call."""
         for who, contribution in kpis.of_counts(self.counts, self.lives.healed):
             self.cells.give(who, contribution)
         lowest = self.marks.lowest()

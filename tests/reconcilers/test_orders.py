@@ -12,7 +12,7 @@ from firm import SYSTEMS, assignment, change, day, entry, fixture, gbp, posted, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tieout.reconcilers.changes import Change, Frame, Op
-from tieout.reconcilers.engine import State, apply
+from tieout.reconcilers.engine import State, apply, settle
 from tieout.reconcilers.entities import ENTITIES, Axis, Reach
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
@@ -128,7 +128,7 @@ class Run:
                 changes = tuple(one for one in released if partition in self._targets(one))
                 frame = Frame("run", number, self.now, changes, watermarks,
                               {f"{name}/one": [f"raw.{name}/0"] for name in SYSTEMS})
-                self._publish(apply(state, frame))
+                self._publish(apply(state, frame) + settle(state))
                 if self.rng.random() < self.restart:
                     self._restart(partition)
         return self
