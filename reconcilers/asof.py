@@ -384,11 +384,11 @@ class AsOf:
         do not depend on when somebody looks."""
         return local_day(self.onsets.get((code, facet, subject), self.clock), tz)
 
-    def evidence_changed(self, key: str) -> bool:
-        """Whether a system committed a version of the entry, or of its postings, exactly at the instant."""
+    def evidence_commits(self, key: str) -> set[int]:
+        """Commit instants of the versions of the entry and of its postings."""
         records = [self.facts.get("time_entry", key)]
         records += [self.facts.get("posted_labour", name) for name in self.facts.labour.get(key, ())]
-        return any(self.instant in record.commits() for record in records if record)
+        return {commit for record in records if record for commit in record.commits()}
 
     def moved(self, entry: Entry) -> bool:
         """Whether more than one project was named for the entry by now: its home may be another project's partition."""

@@ -147,7 +147,7 @@ class Lives:
 
     def _changed(self, rule: Rule, world: AsOf, life: Life) -> bool:
         """Whether the evidence has a version committed exactly now, after the onset."""
-        return world.instant > life.onset and world.evidence_changed(life.subject)
+        return world.instant > life.onset and world.instant in world.evidence_commits(life.subject)
 
     def _deadline(self, world: AsOf, broke: Break, onset: int) -> int:
         project = world.project(broke.project_code) if broke.project_code else {}
