@@ -139,7 +139,7 @@ class Ledger:
 
     def limits(self) -> dict[int, int]:
         """The highest number that counts, by epoch; epochs that are not named count in full."""
-        limits = {epoch: 0 for epoch in self._history}
+        limits = dict.fromkeys(self._history, 0)
         last = self.last()
         stamp = last.stamp if last else None
         while stamp is not None:

@@ -36,7 +36,7 @@ def kafka() -> Iterator[str]:
         yield cluster.bootstrap
 
 
-@pytest.fixture()
+@pytest.fixture
 def shared(kafka: str) -> Settings:
     """Settings of a test, its topics made anew."""
     settings = harness.settings(kafka)

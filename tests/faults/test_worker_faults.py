@@ -9,8 +9,8 @@ from pathlib import Path
 
 import harness
 import pytest
-from conftest import KILLS, RESTARTS, SEED
 from confluent_kafka import Consumer, TopicPartition
+from conftest import KILLS, RESTARTS, SEED
 from counting import POISON
 from harness import SESSION_MS, Feed, Proc, wait_applied, wait_until
 
