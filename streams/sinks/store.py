@@ -109,9 +109,13 @@ class Store:
             os.close(self._file)
             self._file = -1
 
-    def copy_to(self, target: Path) -> None:
-        """Write a consistent copy: after a checkpoint the file needs no log. OSError or duckdb.Error on a full disk."""
+    def checkpoint(self) -> None:
+        """Make the main file self-contained: it needs no write-ahead log beside it."""
         self._db.execute("CHECKPOINT")
+
+    def copy_to(self, target: Path) -> None:
+        """Write a consistent, self-contained copy; OSError or duckdb.Error on a full disk."""
+        self.checkpoint()
         with target.open("wb", buffering=0) as copy:
             at = 0
             while chunk := os.pread(self._file, _CHUNK_BYTES, at):
