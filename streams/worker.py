@@ -24,8 +24,7 @@ from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.outputs import encoder
 from tieout.streams.settings import Settings
 from tieout.streams.shards import Reconciler
-from tieout.streams.tables import LEDGER
-from tieout.streams.topics import changes_topic, table_topic
+from tieout.streams.topics import LEDGER, changes_topic, table_topic
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +69,9 @@ def check_packages() -> None:
     """StartError unless Faust is exactly what the worker was proven with: it relies on its internals."""
     for package, wanted in PINNED.items():
         if (found := version(package)) != wanted:
-            raise StartError(f"{package} is {found}, the worker is proven with {wanted} only: install the locked packages")
-    if faust.streams._CStreamIterator is None:
-        raise StartError("Faust's compiled stream iterator is missing (NO_CYTHON?): the other one acknowledges skipped events")
+            raise StartError(f"{package} is {found}, expected {wanted}: install requirements.txt")
+    if getattr(faust.streams, "_CStreamIterator", None) is None:
+        raise StartError("Faust's compiled stream iterator is missing (NO_CYTHON?): the other one acknowledges skips")
     faust.serializers.codecs.codecs.pop("pickle", None)  # it would run code that a message brings
 
 
@@ -102,9 +101,10 @@ def faust_app(settings: Settings) -> WorkerApp:
         broker_client_id="tieout-worker",
         broker_session_timeout=session_s,
         broker_heartbeat_interval=min(3.0, session_s / 4),
-        broker_commit_interval=2.0,
+        broker_commit_interval=0.5,
         broker_max_poll_records=_FRAMES_QUEUED,
         consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=client.get("group.instance.id"),
         processing_guarantee="at_least_once",
         store="memory://",
         stream_buffer_maxsize=_FRAMES_QUEUED,

@@ -6,9 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from counting import COUNTING
+from faults.counting import COUNTING
 
 from tieout.streams import logging, settings, worker
 
