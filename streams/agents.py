@@ -14,6 +14,7 @@ from faust.types import TP
 from tieout.reconcilers.changes import Frame
 from tieout.reconcilers.entities import Axis
 from tieout.streams.checkpoint import Checkpointer
+from tieout.streams.downstream import Downstream
 from tieout.streams.handover import AXES, Handover, end_process
 from tieout.streams.metrics import counter, gauge, histogram
 from tieout.streams.shards import Shard, Verdict
@@ -26,13 +27,13 @@ log = logging.getLogger(__name__)
 _FETCH_WAIT_MS = 100
 _AXIS_OF = {changes_topic(axis): axis for axis in AXES}
 
-Wait = Callable[[], Awaitable[None]]
-
 
 class Agents:
     """Applies frames to shards, in order and without holes."""
 
-    def __init__(self, app: WorkerApp, checkpointer: Checkpointer, handover: Handover, downstream: Wait) -> None:
+    def __init__(
+        self, app: WorkerApp, checkpointer: Checkpointer, handover: Handover, downstream: Downstream | None
+    ) -> None:
         self._app = app
         self._checkpointer = checkpointer
         self._handover = handover
@@ -68,7 +69,8 @@ class Agents:
     async def _take(self, event: Any) -> None:
         message = event.message
         place = place_of(message.tp)
-        await self._downstream()
+        if self._downstream:
+            await self._downstream.room()
         await self._checkpointer.room(place)
         shard = self._checkpointer.shard(place)
         if shard is None:  # not ours any more, or not yet: it comes again

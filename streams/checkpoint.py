@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import orjson
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.streams.clock import monotonic_s
@@ -32,6 +32,14 @@ _FENCED: Final = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INV
 _CONSUMER_ONLY: Final = ("session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "group.instance.id")
 
 Encode = Callable[[Output, Mapping[str, Any]], bytes]
+OnDelivery = Callable[[KafkaError | None, Message], None]
+
+
+class Outputs(NamedTuple):
+    """How outputs go out: encoded how, and whom to tell what was delivered."""
+
+    encode: Encode
+    on_delivery: OnDelivery | None = None
 
 
 class Fenced(Exception):
@@ -41,9 +49,10 @@ class Fenced(Exception):
 class Writer:
     """The transactional producer of one place; all calls block, none from the loop."""
 
-    def __init__(self, client: Mapping[str, Any], group: str, place: Place, encode: Encode) -> None:
+    def __init__(self, client: Mapping[str, Any], group: str, place: Place, outputs: Outputs) -> None:
         self._place = place
-        self._encode = encode
+        self._encode = outputs.encode
+        self._told = {"on_delivery": outputs.on_delivery} if outputs.on_delivery else {}
         self._fenced: Fenced | None = None
         self._tables: dict[str, str] = {}
         self._heads = {output: _cloud_event(output, place) for output in Output}
@@ -88,7 +97,8 @@ class Writer:
         row = outcome.row
         value = None if row is None else self._encode(outcome.output, row)
         headers = [*self._heads[outcome.output], ("ce_id", str(row.get("event_id", event_id)) if row else event_id)]
-        self._produce(output_topic(outcome.output), key=outcome.key.encode(), value=value, headers=headers)
+        topic, key = output_topic(outcome.output), outcome.key.encode()
+        self._produce(topic, key=key, value=value, headers=headers, **self._told)
 
     def _produce(self, topic: str, **record: Any) -> None:
         while True:

@@ -15,4 +15,4 @@ from tieout.streams import logging, settings, worker
 if __name__ == "__main__":
     configured = settings.load(env=os.environ)
     logging.configure(configured.log, "worker")
-    sys.exit(worker.run(configured, COUNTING))
+    sys.exit(worker.run(configured, COUNTING, sink=False))

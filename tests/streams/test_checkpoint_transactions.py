@@ -19,7 +19,7 @@ from tieout.reconcilers.changes import Change, Frame, Op
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import Output
 from tieout.streams import checkpoint as module
-from tieout.streams.checkpoint import Fenced, Writer
+from tieout.streams.checkpoint import Fenced, Outputs, Writer
 from tieout.streams.embedded import EmbeddedBroker
 from tieout.streams.outputs import encoder
 from tieout.streams.shards import Shard, Snapshot
@@ -50,7 +50,7 @@ class Owner:
 
     def __init__(self, client: dict[str, Any]) -> None:
         self.client = client
-        self.writer = Writer(client, "tieout-worker", PLACE, encoder())
+        self.writer = Writer(client, "tieout-worker", PLACE, Outputs(encoder()))
         self.writer.fence()
         self.epoch = 0
         restored = restore(client, PLACE, TABLES, self._claim)
@@ -210,7 +210,8 @@ def test_an_event_says_what_it_is(client: dict[str, Any]) -> None:
     owner = Owner(client)
     owner.writer.write(owner.apply("a"))
     for output, event_id in ((Output.BILLING_DECISION, "a#1"), (Output.KPI_STATE, "project/1/1.1/0")):
-        ((headers, value),) = read(client, output_topic(output))
+        found = read(client, output_topic(output))
+        headers, value = next(record for record in found if record[0]["ce_id"] == event_id.encode())
         assert headers == {
             "content-type": b"application/avro", "ce_specversion": b"1.0", "ce_id": event_id.encode(),
             "ce_type": f"tieout.{output.value}.v1".encode(), "ce_source": b"/tieout/worker/project/1",
@@ -263,7 +264,7 @@ def test_what_follows_from_an_error(
     long = {short: name for name, short in NAMES.items()}
     ScriptedProducer.script = [(long[name], error) for name, error in script]
     monkeypatch.setattr(module, "Producer", ScriptedProducer)
-    writer = Writer({}, "g", PLACE, encoder())
+    writer = Writer({}, "g", PLACE, Outputs(encoder()))
     if raises:
         with pytest.raises(raises):
             writer.claim(1)

@@ -65,7 +65,7 @@ def test_states_are_coalesced_and_events_are_not() -> None:
     outcomes = [(outcome.output, outcome.key, outcome.row or {}) for outcome in one.snapshot().outcomes]
     cells = {key: row["numerator"] for output, key, row in outcomes if output is Output.KPI_STATE}
     events = [row["event_id"] for output, _, row in outcomes if output is Output.BILLING_DECISION]
-    assert cells == {"a": 3, "b": 1}
+    assert cells == {"a": 3, "b": 1, "total-2": 4}, "the total is settled once, with the snapshot"
     assert events == ["a#1", "b#1", "a#2", "a#3"]
 
 
