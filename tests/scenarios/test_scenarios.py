@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 from oracle import compare, oracle
+from oracle.replaying import replay
 from scenarios.dsl import Capture, instant_us
 from scenarios.tables import SCENARIOS, Finding, Moment, Scenario, Stale
 
-Answer = Callable[[Path, Moment, Scenario], duckdb.DuckDBPyConnection]
 MOMENTS = [pytest.param(scenario, moment, id=f"{scenario.name}@{moment.at}") for scenario in SCENARIOS for moment in scenario.moments]
-VIEWS = {"oracle": ("time_entry", "finding", "kpi"), "replay": ("v1.time_entry", "v1.finding", "v1.kpi")}
-
-
-def replay(capture: Path, database: Path, moment: Moment, scenario: Scenario) -> None:
-    """Run the command as a user would."""
-    stale = [word for system in scenario.stale for word in ("--stale", system)]
-    command = [sys.executable, "-c", "from tieout.streams.cli.main import main; main()", "replay", str(capture), "--db", str(database)]
-    done = subprocess.run([*command, "--until", moment.at, "--assume-fresh", *stale], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def arrived(capture: Capture, at: str, path: Path) -> Path:
@@ -43,13 +30,12 @@ def test_oracle(scenario: Scenario, moment: Moment, tmp_path: Path) -> None:
     check(moment, compare.every_entry(con, "time_entry"), found, compare.kpis(con, "SELECT * FROM kpi"))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tieout.streams.replay") is None, reason="this tree has no replay")
 @pytest.mark.parametrize(("scenario", "moment"), MOMENTS)
 def test_replay(scenario: Scenario, moment: Moment, tmp_path: Path) -> None:
     """`tieout replay` gives the numbers of the domain model, and row by row those of the oracle."""
     capture = arrived(scenario.capture(), moment.at, tmp_path / "capture.jsonl")
     database = tmp_path / "tieout.duckdb"
-    replay(capture, database, moment, scenario)
+    replay(capture, database, until=moment.at, assume_fresh=True, stale=scenario.stale)
     with duckdb.connect(str(database), read_only=True) as con:
         con.execute("SET timezone = 'UTC'")
         found = compare.findings(con, compare.STREAMED_FINDINGS)
