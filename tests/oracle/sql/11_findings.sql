@@ -42,13 +42,9 @@ SELECT le_code, calendar, midnight_us(second_business_day_back(day), tz) AS star
 FROM cutoff;
 
 CREATE TABLE placed AS -- each run with what its grace depends on
-SELECT r.*, CASE WHEN r.check_no = '21' AND r.facet = 'PLANNED' THEN p.le_code ELSE f.le_code END AS le_code,
-       CASE WHEN r.check_no = '21' AND r.facet = 'PLANNED' THEN coalesce(p.calendar, pc.calendar) ELSE f.calendar END AS calendar,
-       coalesce(CASE WHEN r.facet = 'ERP' AND r.check_no = '02' THEN oe.tz ELSE f.tz END, 'UTC') AS tz
+SELECT r.*, f.le_code, f.calendar, coalesce(oe.tz, 'UTC') AS tz
 FROM run r
 LEFT JOIN fact f ON f.entry_key = r.entry_key AND f.t = r.a
-LEFT JOIN project_g p ON r.facet = 'PLANNED' AND p.project = split_part(r.bk, '|', 1) AND p.from_us <= r.a AND r.a < p.to_us
-LEFT JOIN contract_g pc ON pc.contract_no = p.contract_no AND pc.from_us <= r.a AND r.a < pc.to_us
 LEFT JOIN opportunity_g o ON r.check_no = '02' AND r.facet = 'ERP' AND o.opportunity_no = r.bk AND o.from_us <= r.a AND r.a < o.to_us
 LEFT JOIN entity_g oe ON oe.le_code = o.le_code AND oe.from_us <= r.a AND r.a < oe.to_us;
 
@@ -76,7 +72,7 @@ WITH candidate AS (
             WHEN check_no = '02' THEN 1800
             WHEN check_no = '16' AND facet = 'ERP' THEN 86400
             WHEN check_no IN ('16', '17') THEN 3600
-            WHEN check_no = '21' THEN CASE WHEN in_cutoff THEN 3600 ELSE 14400 END
+            WHEN check_no = '21' THEN CASE WHEN in_cutoff AND facet <> 'PLANNED' THEN 3600 ELSE 14400 END
             WHEN check_no = '22' THEN 14400
             WHEN check_no = '27' AND facet = 'STAGED' THEN CASE WHEN in_cutoff THEN 3600 ELSE 14400 END
             WHEN check_no = '27' THEN CASE WHEN in_cutoff THEN 14400 ELSE 86400 END

@@ -49,8 +49,8 @@ WITH dues AS (
 ), guarded AS ( -- READY needs fresh inputs (G14): else H19 holds it
     SELECT d.*, CASE WHEN g.stale_n = 0 OR d.pending THEN d.unguarded
                      WHEN d.unguarded = 'READY' THEN 'HELD' WHEN d.unguarded = 'PROPOSED' THEN 'PROPOSED_HELD' ELSE d.unguarded END AS state,
-           CASE WHEN d.unguarded IN ('HELD', 'PROPOSED_HELD') THEN d.proved
-                WHEN d.unguarded IN ('READY', 'PROPOSED') AND g.stale_n > 0 AND NOT d.pending THEN ['H19'] ELSE [] END AS holds
+           CASE WHEN d.unbilled_s * 2 > d.quantum_s AND d.billable AND d.proved <> [] THEN d.proved
+                WHEN d.unbilled_s * 2 > d.quantum_s AND d.billable AND g.stale_n > 0 AND NOT d.pending THEN ['H19'] ELSE [] END AS holds
     FROM derived d, (SELECT count(*) AS stale_n FROM blocked_input) g
 )
 SELECT entry_key, project AS project_code, worker AS worker_no, customer_no AS account_no, le_code, region, practice,
