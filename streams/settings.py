@@ -8,13 +8,14 @@ directory (`TIEOUT_SECRETS_DIR`, default `/run/secrets`).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from tieout.reconcilers.policy import Policy, PolicyError
 from tieout.streams.layers import ConfigError, Key, Layers, Problem, read
 
 __all__ = [
@@ -181,10 +182,25 @@ def gather(path: Path | str | None, env: Mapping[str, str] | None) -> tuple[Laye
 
 def parse(layers: Layers, file: Path | None) -> Settings:
     """Validate merged layers; `file` is named where a required key is missing."""
+    problems = list(_policy_problems(layers))
     try:
-        return Settings.model_validate(layers.values)
+        settings = Settings.model_validate(layers.values)
     except ValidationError as error:
-        raise ConfigError([_problem(dict(item), layers, file) for item in error.errors()]) from None
+        raise ConfigError([_problem(dict(item), layers, file) for item in error.errors()] + problems) from None
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+def _policy_problems(layers: Layers) -> Iterator[Problem]:
+    """What the engine's policy says about its table; a table of the wrong type is reported by the model."""
+    table = layers.values.get("policy", {})
+    try:
+        Policy.from_mapping(table if isinstance(table, dict) else {})
+    except PolicyError as error:
+        for sentence in error.problems:
+            name, _, found = sentence.partition(": ")
+            yield Problem(name, layers.origin(tuple(name.split("."))), found, "a value that the policy allows")
 
 
 def is_secret(key: str) -> bool:

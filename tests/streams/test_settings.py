@@ -84,8 +84,15 @@ def test_a_file_variable_gives_the_files_content(tmp_path: Path) -> None:
 
 def test_policy_values_from_variables_are_typed(tmp_path: Path) -> None:
     """No model coerces the policy, so a variable's text is read as TOML."""
-    env = {"TIEOUT_POLICY__BILL_FROM_LIST": "true", "TIEOUT_POLICY__NAME": "plain text"}
-    assert load(write(tmp_path, GOOD), env).policy == {"bill_from_list": True, "name": "plain text"}
+    assert load(write(tmp_path, GOOD), {"TIEOUT_POLICY__BILL_FROM_LIST": "true"}).policy == {"bill_from_list": True}
+
+
+def test_a_policy_that_the_engine_refuses_is_a_located_problem(tmp_path: Path) -> None:
+    """The policy's own check is part of the configuration's, with the line of the key."""
+    found = problems(GOOD + "[policy]\nbill_from_lst = true\n", tmp_path)
+    where, said, _, _ = found["policy.bill_from_lst"]
+    assert where == "tieout.toml:13"
+    assert "did you mean 'bill_from_list'?" in said
 
 
 BAD = """\

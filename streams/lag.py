@@ -1,0 +1,59 @@
+"""How far each role's group is behind in the topics that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from tieout.reconcilers.entities import Axis
+from tieout.reconcilers.outcomes import Output
+from tieout.streams.settings import Role, Settings
+from tieout.streams.topics import changes_topic, output_topic
+
+_TIMEOUT_S: Final = 10.0
+
+
+class Lag(NamedTuple):
+    """One partition that a role reads: where it stands, where the partition ends, and the records between."""
+
+    role: Role
+    topic: str
+    partition: int
+    position: int | None  # None: the group never committed here
+    end: int
+    behind: int
+
+
+def readings(settings: Settings) -> Mapping[Role, tuple[str, ...]]:
+    """Which topics each role reads through a consumer group."""
+    raw = {source.topic for source in settings.sources.values()}
+    return {
+        "ingest": tuple(sorted(raw)),
+        "worker": (changes_topic(Axis.PROJECT), changes_topic(Axis.CONTROL)),
+        "sink": tuple(output_topic(output) for output in Output),
+    }
+
+
+def lags(settings: Settings) -> Iterator[Lag]:
+    """Every partition of every reading; topics that do not exist are left out. Raises KafkaException."""
+    from confluent_kafka import Consumer
+
+    for role, topics in readings(settings).items():
+        group = {"group.id": settings.group(role), "enable.auto.commit": False, "log_level": 0}
+        consumer = Consumer(settings.kafka_client(group))
+        try:
+            yield from _of_group(consumer, role, topics)
+        finally:
+            consumer.close()
+
+
+def _of_group(consumer: Any, role: Role, topics: tuple[str, ...]) -> Iterator[Lag]:
+    from confluent_kafka import TopicPartition
+
+    known = consumer.list_topics(timeout=_TIMEOUT_S).topics
+    there = [topic for topic in topics if topic in known]
+    places = [TopicPartition(topic, partition) for topic in there for partition in known[topic].partitions]
+    for place in consumer.committed(places, _TIMEOUT_S) if places else ():
+        low, end = consumer.get_watermark_offsets(TopicPartition(place.topic, place.partition), _TIMEOUT_S)
+        position = place.offset if place.offset >= 0 else None
+        yield Lag(role, place.topic, place.partition, position, end, end - max(low, position or 0))
