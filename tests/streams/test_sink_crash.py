@@ -117,11 +117,11 @@ def test_a_failed_copy_leaves_the_snapshot_before(tmp_path: Path, monkeypatch: p
         assert publisher.publish(store)
         before = publisher.snapshot.readlink()
 
-        def full(source: Path, target: Path) -> None:
+        def full(self: Store, target: Path) -> None:
             target.write_bytes(b"half")
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("shutil.copyfile", full)
+        monkeypatch.setattr(Store, "copy_to", full)
         assert not publisher.publish(store)
     assert publisher.snapshot.readlink() == before
     assert sorted(path.name for path in (tmp_path / "pub").iterdir()) == sorted(["analytics.duckdb", str(before)])
