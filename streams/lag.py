@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import Output
+from tieout.streams.clock import monotonic_s
 from tieout.streams.settings import Role, Settings
 from tieout.streams.topics import changes_topic, output_topic
 
-_TIMEOUT_S: Final = 10.0
+_TIMEOUT_S: Final = 5.0
 
 
 class Lag(NamedTuple):
@@ -53,7 +55,22 @@ def _of_group(consumer: Any, role: Role, topics: tuple[str, ...]) -> Iterator[La
     known = consumer.list_topics(timeout=_TIMEOUT_S).topics
     there = [topic for topic in topics if topic in known]
     places = [TopicPartition(topic, partition) for topic in there for partition in known[topic].partitions]
-    for place in consumer.committed(places, _TIMEOUT_S) if places else ():
+    for place in _committed(consumer, places) if places else ():
         low, end = consumer.get_watermark_offsets(TopicPartition(place.topic, place.partition), _TIMEOUT_S)
         position = place.offset if place.offset >= 0 else None
         yield Lag(role, place.topic, place.partition, position, end, end - max(low, position or 0))
+
+
+def _committed(consumer: Any, places: list[Any]) -> list[Any]:
+    """The group's offsets; asked again where its coordinator is just being found or moved."""
+    from confluent_kafka import KafkaException
+
+    deadline_s = monotonic_s() + _TIMEOUT_S
+    while True:
+        try:
+            return list(consumer.committed(places, _TIMEOUT_S))
+        except KafkaException as error:
+            moving = error.args[0].name() in ("NOT_COORDINATOR", "COORDINATOR_LOAD_IN_PROGRESS", "_WAIT_COORD")
+            if not moving or monotonic_s() > deadline_s:
+                raise
+            time.sleep(0.2)

@@ -26,6 +26,7 @@ _KEPT: Final = {"cleanup.policy": "delete", "retention.ms": "-1"}
 _FRAMES: Final = {"cleanup.policy": "delete", "retention.ms": str(7 * _DAY_MS), "max.message.bytes": "2097164"}
 _LETTERS: Final = {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)}  # they hold whole records of people
 _ADMIN_TIMEOUT_S: Final = 15.0
+_METADATA_S: Final = 5.0
 
 
 def changes_topic(axis: Axis) -> str:
@@ -109,7 +110,7 @@ def _topics(settings: Settings, tables: tuple[str, ...]) -> Iterator[Topic]:
 
 def plan(admin: AdminClient, topics: Iterable[Topic]) -> list[Difference]:
     """What differs on the cluster, in the order of `topics`; raises KafkaException when it cannot be asked."""
-    metadata = admin.list_topics(timeout=_ADMIN_TIMEOUT_S).topics
+    metadata = admin.list_topics(timeout=_METADATA_S).topics
     wanted = tuple(topics)
     configs = _configs(admin, [topic.name for topic in wanted if topic.name in metadata])
     differences: list[Difference] = []
