@@ -52,12 +52,16 @@ class ControlState:
         self.dirty: set[str] = set()
 
     def apply(self, frame: Frame) -> Iterator[Outcome]:
-        """Sources as of the frame."""
+        """Sources that turned stale or caught up."""
         self.marks.take(frame)
         if frame.counts:
             self.counts[frame.producer] = {name: dict(totals) for name, totals in frame.counts.items()}
         for source in self.marks.sources():
             yield from self._look(source)
+
+    def settle(self) -> Iterator[Outcome]:
+        """Where every source stands now: watermarks, lags and counts move with each frame."""
+        for source in self.marks.sources():
             yield self._row(source, "*", {})
             mark = self.marks.of_source(source)
             lag = {} if mark == NEVER else {Cell("sync_lag", "us", source=source): Amount(

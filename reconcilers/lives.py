@@ -89,7 +89,7 @@ class Lives:
         """How far the lane may look: all systems that it needs, and those that it minds and the firm has."""
         _, needs, minds = lane_key
         have = marks.systems()
-        if any(system not in have for system in needs):
+        if not have.issuperset(needs):
             return NEVER
         wanted = [*needs, *(system for system in minds if system in have)]
         return min(marks.frontier(wanted), marks.now_us) if wanted else NEVER
@@ -147,7 +147,7 @@ class Lives:
 
     def _changed(self, rule: Rule, world: AsOf, life: Life) -> bool:
         """Whether the evidence has a version committed exactly now, after the onset."""
-        return world.instant > life.onset and world.evidence_changed(life.subject)
+        return world.instant > life.onset and world.instant in world.evidence_commits(life.subject)
 
     def _deadline(self, world: AsOf, broke: Break, onset: int) -> int:
         project = world.project(broke.project_code) if broke.project_code else {}

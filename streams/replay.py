@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieout.codecs.formats import codec
 from tieout.codecs.records import RawRecord
-from tieout.reconcilers.engine import READS, State, apply
+from tieout.reconcilers.engine import READS, State, apply, settle
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import Outcome
 from tieout.reconcilers.policy import Policy
@@ -164,6 +164,8 @@ class _Run:
     def _write(self) -> None:
         from tieout.streams.sinks.intake import parked_row
 
+        for state in self._states.values():
+            self._rows += settle(state)
         self._summary.outcomes.update(outcome.output.value for outcome in self._rows)
         parked = [(name, parked_row(waits.to_record()) if waits else None) for name, waits in self._parked.items()]
         self._store.write(self._rows, dead_letters=self._letters, parked=parked)
