@@ -73,13 +73,21 @@ class Firm:
         )  # fmt: skip
 
     def cell(
-        self, kpi: str, numerator: int, unit: str, *, partition: int = 0, gone: bool = False, measure: str = "VALUE", **dims: Any
+        self,
+        kpi: str,
+        numerator: int,
+        unit: str,
+        *,
+        partition: int = 0,
+        gone: bool = False,
+        measure: str = "VALUE",
+        **dims: Any,
     ) -> str:
         """Put a KPI cell (or with `gone` its tombstone) and return its key."""
         key = "|".join(map(str, [kpi, measure, partition, *(dims.get(name) for name in DIMENSIONS)]))
         row = blank(
-            Output.KPI_STATE, kpi=kpi, measure=measure, axis="project", partition=partition, numerator=numerator, unit=unit,
-            **({"as_of": NOON} | dims),
+            Output.KPI_STATE, kpi=kpi, measure=measure, axis="project", partition=partition, numerator=numerator,
+            unit=unit, **({"as_of": NOON} | dims),
         )  # fmt: skip
         self.put(Output.KPI_STATE, key, None if gone else row)
         return key
@@ -89,8 +97,9 @@ class Firm:
         row = {
             "code": "TIME_LATE_TO_ERP", "check_no": "27", "entity": "time_entry", "business_key": f"TIME:{finding_id}",
             "systems": "TIME|PSA|ERP", "episode": 1, "occurrences": 1, "status": "OPEN", "severity": "HIGH",
-            "queue": "finance.EMEA", "onset_at": NOON - 3 * DAY, "deadline_at": NOON - 2 * DAY, "opened_at": NOON - 2 * DAY,
-            "entries_count": 1, "entries": f"TIME:{finding_id}", "explanation": "7.50 h approved, nothing in the ERP.",
+            "queue": "finance.EMEA", "onset_at": NOON - 3 * DAY, "deadline_at": NOON - 2 * DAY,
+            "opened_at": NOON - 2 * DAY, "entries_count": 1, "entries": f"TIME:{finding_id}",
+            "explanation": "7.50 h approved, nothing in the ERP.",
             "rule_version": "27.1", "updated_at": NOON, **UK,
         }  # fmt: skip
         row |= {"currency": "GBP"} if given.get("impact_minor") else {}
@@ -104,7 +113,13 @@ class Firm:
 
     def entry(self, entry_key: str, **given: Any) -> None:
         """Put a time entry; only the store has these."""
-        row = {"entry_key": entry_key, "worker_no": "W1001", "state": "READY", "updated_at": NOON, "work_date": TODAY - 5}
+        row = {
+            "entry_key": entry_key,
+            "worker_no": "W1001",
+            "state": "READY",
+            "updated_at": NOON,
+            "work_date": TODAY - 5,
+        }
         self.put(Output.TIME_ENTRY_STATE, entry_key, blank(Output.TIME_ENTRY_STATE, **(row | given)))
 
     def put(self, output: Output, key: str, row: dict[str, Any] | None) -> None:
@@ -150,17 +165,34 @@ class Firm:
         self.cell("events", 7, "count", measure="DUPLICATE", source="TIME/main", object="time_entry")
         self.cell("events", 1_190, "count", measure="APPLIED", source="TIME/main", object="time_entry")
         self.finding("f-1", impact_s=27_000, impact_minor=112_500)
-        self.finding("f-2", impact_s=144_000, impact_minor=600_000, currency="USD", severity="CRITICAL", code="RATE_MISSING", **US)
+        self.finding(
+            "f-2",
+            impact_s=144_000,
+            impact_minor=600_000,
+            currency="USD",
+            severity="CRITICAL",
+            code="RATE_MISSING",
+            **US,
+        )
         self.finding("f-3", impact_s=7_200, impact_minor=-30_000, status="ACK", facet="QTY", code="TIME_QTY_MISMATCH")
         self.finding("f-4", impact_s=3_600, impact_minor=15_000, status="RESOLVED_AUTO", resolved_at=NOON)
         self.live.ready.set()
 
     def _unbilled(
-        self, place: dict[str, str], currency: str, seconds: int, minor: int, state: str, hold: str | None, partition: int
+        self,
+        place: dict[str, str],
+        currency: str,
+        seconds: int,
+        minor: int,
+        state: str,
+        hold: str | None,
+        partition: int,
     ) -> None:
         """Two entries that add up to so much, and the cells that say so."""
         dims: dict[str, Any] = {**place, "billing_cycle_id": "2026-03", "state": state}
-        for n, (part_s, part_minor) in enumerate(((seconds // 3, minor // 3), (seconds - seconds // 3, minor - minor // 3))):
+        for n, (part_s, part_minor) in enumerate(
+            ((seconds // 3, minor // 3), (seconds - seconds // 3, minor - minor // 3))
+        ):
             held = {"held_s": part_s, "held_minor": part_minor, "top_hold": hold, "holds": hold} if hold else {}
             self.entry(
                 f"TIME:{partition}{state}{n}", approved_s=part_s, unbilled_s=part_s, unbilled_minor=part_minor,
@@ -178,4 +210,6 @@ class Firm:
 
 def http(app: FastAPI) -> httpx.AsyncClient:
     """A client whose requests go straight to the application."""
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://api.test")
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://api.test"
+    )

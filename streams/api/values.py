@@ -168,7 +168,7 @@ class Values:
             return None
         hours, money = self.catalogue["held_hours"], self.catalogue["held_value"]
         held = self.rows(hours, scope.only(hours.dimensions))
-        amounts = [row for row in self.rows(money, scope.only(money.dimensions)) if row["currency"] and row["numerator"]]
+        amounts = [row for row in self.rows(money, scope.only(money.dimensions)) if row["numerator"]]
         return {
             "hours": held[0]["value"],
             "amounts": [{name: row[name] for name in ("currency", "value", "exact")} for row in amounts],

@@ -265,17 +265,17 @@ function connected(state) {
 }
 
 const handlers = { kpi: onKpi, source: onSource, freshness: onFreshness, finding: () => dirty("open_findings"), findings: () => dirty("open_findings") };
-let failures = 0;
-let timer = null;
+let polling = null;
 
 function listen() {
   const stream = new EventSource("/v1/stream");
-  stream.onopen = () => { failures = 0; clearInterval(timer); timer = null; connected("live"); };
+  stream.onopen = () => { clearInterval(polling); polling = null; connected("live"); };
   stream.onerror = () => {
-    failures += 1;
-    connected(failures > 2 ? "offline" : "retrying");
-    if (failures > 2 && timer === null) timer = setInterval(poll, 10_000);
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 5_000);
+    if (polling === null) {
+      connected("retrying");
+      polling = setInterval(poll, 10_000);
+    }
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 5_000); // a browser gives up on a refusal
   };
   for (const [name, handle] of Object.entries(handlers)) {
     stream.addEventListener(name, (event) => handle(JSON.parse(event.data)));
@@ -288,9 +288,9 @@ async function poll() {
     const ids = [...document.querySelectorAll("[data-kpi]")].map((tile) => tile.dataset.kpi);
     for (const id of ids) onKpi(await ask(`/v1/kpis/${id}`));
     for (const row of (await ask("/v1/sources")).filter((source) => source.object === "*")) onSource(row);
-    connected("polling");
+    if (polling !== null) connected("polling");
   } catch {
-    connected("offline");
+    if (polling !== null) connected("offline");
   }
 }
 

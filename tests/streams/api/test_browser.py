@@ -17,8 +17,8 @@ from api_firm import MINUTE, UK, US, Firm
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ARGUMENTS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 
 
@@ -56,6 +56,7 @@ class Site:
             time.sleep(0.01)
 
     def stop(self) -> None:
+        self.firm.hub.close_from_signal()
         self._server.should_exit = True
         self._thread.join(timeout=15)
 
@@ -79,8 +80,8 @@ def page(browser: Browser, site: Site, request: pytest.FixtureRequest) -> Iterat
     expect(opened.get_by_role("status")).to_have_text("Live", timeout=15_000)
     yield opened
     opened.close()
-    # Without a published snapshot the course of a KPI is a 503, which the page takes and the console names.
-    assert [fault for fault in faults if "503" not in fault] == []
+    # Expected where nothing is published (the course of a KPI is a 503) and while the server restarts.
+    assert [fault for fault in faults if not re.search(r"503|net::ERR_(CONNECTION|INCOMPLETE)", fault)] == []
 
 
 def tile(page: Page, name: str) -> Any:
@@ -102,7 +103,9 @@ def test_numbers_change_without_a_reload(page: Page, site: Site) -> None:
 def test_findings_come_and_go(page: Page, site: Site) -> None:
     table = page.get_by_role("table").filter(has_text="What disagrees")
     expect(table.get_by_role("row")).to_have_count(4)
-    site.firm.finding("f-9", impact_minor=99_000_000, code="RATE_MISMATCH", facet="PSA", explanation="<b>140.00</b> for 150.00")
+    site.firm.finding(
+        "f-9", impact_minor=99_000_000, code="RATE_MISMATCH", facet="PSA", explanation="<b>140.00</b> for 150.00"
+    )
     first = table.get_by_role("row").nth(1)
     expect(first).to_contain_text("990,000.00 GBP")
     expect(first).to_contain_text("<b>140.00</b> for 150.00")  # as text
@@ -120,7 +123,9 @@ def test_a_late_source_greys_its_tiles_in_words_icon_and_colour(page: Page, site
     expect(assignments).to_contain_text("Stale")
     expect(assignments).to_contain_text("as of 10 Mar 12:00 UTC, SCHED is 12 min behind")
     expect(assignments.locator("use[href='#i-warn']")).to_have_count(1)
-    page.wait_for_function("([before, node]) => getComputedStyle(node).color !== before", arg=[before, number.element_handle()])
+    page.wait_for_function(
+        "([before, node]) => getComputedStyle(node).color !== before", arg=[before, number.element_handle()]
+    )
     expect(hours).to_contain_text("Up to date")
     row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="SCHED/main"))
     expect(row).to_contain_text("Behind")
@@ -142,7 +147,8 @@ def test_names_roles_and_headers(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Unbilled work and drift")
     expect(page.get_by_role("main")).to_be_visible()
     for name in (
-        "Unbilled approved hours", "Unbilled approved value", "Held hours", "Unsynchronised assignments", "Open findings", "Sync lag",
+        "Unbilled approved hours", "Unbilled approved value", "Held hours", "Unsynchronised assignments",
+        "Open findings", "Sync lag",
     ):  # fmt: skip
         expect(tile(page, name).get_by_role("heading", level=2)).to_have_text(name)
         expect(tile(page, name).get_by_role("link", name=f"Rows behind {name}")).to_have_count(1)
@@ -164,18 +170,20 @@ CONTRAST = """() => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const rgb = (colour) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
     return [...canvas.getImageData(0, 0, 1, 1).data]; };
-  const light = ([r, g, b]) => { const [x, y, z] = [r, g, b].map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z; };
+  const linear = (c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
   const behind = (node) => { for (let at = node; at; at = at.parentElement) {
-    const found = rgb(getComputedStyle(at).backgroundColor); if (found[3] === 255) return found; } return [255, 255, 255]; };
+    const found = rgb(getComputedStyle(at).backgroundColor);
+    if (found[3] === 255) return found; } return [255, 255, 255]; };
   const poor = [];
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
     const node = walk.currentNode.parentElement, style = getComputedStyle(node);
-    if (!walk.currentNode.textContent.trim() || !node.checkVisibility({ checkOpacity: true }) || node.closest(".hidden, script")) continue;
+    const words = walk.currentNode.textContent.trim();
+    if (!words || !node.checkVisibility({ checkOpacity: true }) || node.closest(".hidden, script")) continue;
     const [a, b] = [light(rgb(style.color)), light(behind(node))].sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05), large = parseFloat(style.fontSize) >= 24;
-    if (ratio < (large ? 3 : 4.5)) poor.push(`${ratio.toFixed(2)} ${node.className} ${walk.currentNode.textContent.trim().slice(0, 30)}`);
+    if (ratio < (large ? 3 : 4.5)) poor.push(`${ratio.toFixed(2)} ${node.className} ${words.slice(0, 30)}`);
   }
   return poor;
 }"""
@@ -242,9 +250,7 @@ def test_where_streams_are_cut_off_numbers_are_asked_for(browser: Browser, site:
     page.goto(site.url)
     expect(page.get_by_role("status")).to_have_text("Reconnecting", timeout=15_000)
     site.firm.cell("open_findings", 40, "count", partition=3, **UK)
-    for _ in range(8):
-        page.clock.run_for(5_000)
-        page.wait_for_timeout(100)
+    page.clock.run_for(10_000)
     expect(tile(page, "Open findings").locator("[data-part=number]")).to_have_text("43")
-    expect(page.get_by_role("status")).to_have_text(re.compile("Every 10 s|Offline"))
+    expect(page.get_by_role("status")).to_have_text("Every 10 s")
     page.close()

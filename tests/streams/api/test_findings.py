@@ -39,13 +39,20 @@ async def test_filters_and_order(client: httpx.AsyncClient, params: dict[str, ob
 
 async def test_a_finding_has_exact_money_and_lists(client: httpx.AsyncClient) -> None:
     finding = (await client.get("/v1/findings", params={"facet": "QTY"})).json()["items"][0]
-    assert (finding["impact_minor"], finding["impact_exact"], finding["impact"], finding["currency"]) == (-30_000, "-300.00", -300, "GBP")
+    assert (finding["impact_minor"], finding["impact_exact"], finding["impact"], finding["currency"]) == (
+        -30_000,
+        "-300.00",
+        -300,
+        "GBP",
+    )
     assert (finding["impact_s"], finding["impact_hours"]) == (7_200, 2)
     assert finding["systems"] == ["TIME", "PSA", "ERP"]
     assert finding["onset_at"] == "2026-03-07T12:00:00.000Z"
 
 
-async def test_pages_stay_put_while_findings_come_and_go(firm: Firm, furnished: Firm, client: httpx.AsyncClient) -> None:
+async def test_pages_stay_put_while_findings_come_and_go(
+    firm: Firm, furnished: Firm, client: httpx.AsyncClient
+) -> None:
     for n in range(25):
         firm.finding(f"g-{n:02d}", impact_minor=1_000 * (n % 5 + 1), code="RATE_MISMATCH")
     before = await ids(client, code="RATE_MISMATCH", limit=1_000)
@@ -71,7 +78,7 @@ async def test_a_cursor_belongs_to_its_query(client: httpx.AsyncClient) -> None:
 
 
 async def test_csv_cannot_carry_a_formula(firm: Firm, client: httpx.AsyncClient) -> None:
-    firm.finding("f-9", code="EVIL", explanation="=HYPERLINK(\"http://x\")", business_key="-1+1", impact_minor=-100)
+    firm.finding("f-9", code="EVIL", explanation='=HYPERLINK("http://x")', business_key="-1+1", impact_minor=-100)
     response = await client.get("/v1/findings", params={"code": "EVIL", "format": "csv"})
     row = next(csv.DictReader(io.StringIO(response.text)))
     assert (row["explanation"][0], row["business_key"], row["impact"]) == ("'", "'-1+1", "-1.00")

@@ -34,9 +34,15 @@ async def test_catalogue_says_what_each_kpi_is(client: httpx.AsyncClient) -> Non
 async def test_value_has_the_published_form(client: httpx.AsyncClient) -> None:
     body = exactly(await client.get("/v1/kpis/unbilled_hours"))
     assert {
-        "id", "title", "value", "unit", "currency", "as_of", "complete_through", "freshness", "comparison", "at_risk", "explain",
+        "id", "title", "value", "unit", "currency", "as_of", "complete_through", "freshness", "comparison",
+        "at_risk", "explain",
     } <= body.keys()  # fmt: skip
-    assert (body["value"], body["exact"], body["unit"], body["currency"]) == (Decimal("427.5003"), "427.5003", "h", None)
+    assert (body["value"], body["exact"], body["unit"], body["currency"]) == (
+        Decimal("427.5003"),
+        "427.5003",
+        "h",
+        None,
+    )
     assert (body["as_of"], body["complete_through"]) == ("2026-03-10T12:00:00.000Z", "2026-03-10T11:59:55.000Z")
     assert body["freshness"] == {"state": "FRESH", "stale_sources": [], "note": "as of 10 Mar 12:00 UTC"}
     assert body["explain"] == "/v1/kpis/unbilled_hours/explain"
@@ -209,7 +215,12 @@ async def test_the_snapshot_can_neither_be_written_nor_used_to_read_files(furnis
     import duckdb
 
     furnished.publish()
-    for sql in ("DROP VIEW v1.kpi", "SELECT * FROM read_text('/etc/passwd')", "SET enable_external_access = true", "INSTALL httpfs"):
+    for sql in (
+        "DROP VIEW v1.kpi",
+        "SELECT * FROM read_text('/etc/passwd')",
+        "SET enable_external_access = true",
+        "INSTALL httpfs",
+    ):
         with pytest.raises(duckdb.Error):
             furnished.snapshot.rows(sql)
 
@@ -220,7 +231,9 @@ async def test_series_carries_on_and_compares(firm: Firm) -> None:
         firm.publish()
     firm.live.ready.set()
     async with http(firm.app()) as client:
-        points = exactly(await client.get("/v1/kpis/unbilled_hours/series", params={"step": "1d", "to": "2026-03-10T12:00:00Z"}))
+        points = exactly(
+            await client.get("/v1/kpis/unbilled_hours/series", params={"step": "1d", "to": "2026-03-10T12:00:00Z"})
+        )
         value = exactly(await client.get("/v1/kpis/unbilled_hours", params={"compare": "previous_week"}))
         gecko = await client.get("/v1/kpis/unbilled_hours", params={"compare": "previous_week", "shape": "geckoboard"})
     assert [(point["time"][:10], point["exact"]) for point in points] == [
@@ -231,7 +244,11 @@ async def test_series_carries_on_and_compares(firm: Firm) -> None:
     ]
     assert [point["complete"] for point in points[-2:]] == [True, False]
     comparison = value["comparison"]
-    assert (comparison["value"], comparison["delta"], comparison["better"]) == (Decimal("2.0000"), Decimal("8.0000"), False)
+    assert (comparison["value"], comparison["delta"], comparison["better"]) == (
+        Decimal("2.0000"),
+        Decimal("8.0000"),
+        False,
+    )
     assert gecko.json()["item"][1] == {"value": 2.0, "text": "previous week"}
 
 

@@ -22,7 +22,18 @@ NAMESPACE = "http://www.w3.org/2000/svg"
 async def test_the_overview_has_its_numbers_without_a_script(client: httpx.AsyncClient) -> None:
     response = await client.get("/")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
-    for piece in ("427.50", "47,250.04", "GBP", "20,000.50", "USD", "62.50", "97.5", "RATE_MISSING", "6,000.00", "ERP/main"):
+    for piece in (
+        "427.50",
+        "47,250.04",
+        "GBP",
+        "20,000.50",
+        "USD",
+        "62.50",
+        "97.5",
+        "RATE_MISSING",
+        "6,000.00",
+        "ERP/main",
+    ):
         assert piece in response.text, piece
     assert response.text.index("RATE_MISSING") < response.text.index("TIME_LATE_TO_ERP")  # larger money first
     assert "f-4" not in response.text  # resolved
@@ -55,11 +66,17 @@ async def test_nothing_comes_from_another_host(client: httpx.AsyncClient, path: 
 
 
 def test_the_search_for_addresses_finds_some() -> None:
-    for planted in ('<script src="https://cdn.example/x.js">', "@import url(//fonts.example/a)", "import x from 'http://a.b'"):
+    for planted in (
+        '<script src="https://cdn.example/x.js">',
+        "@import url(//fonts.example/a)",
+        "import x from 'http://a.b'",
+    ):
         assert ADDRESS.findall(planted), planted
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/v1/kpis", "/v1/kpis/none", "/static/tieout.css", "/livez", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/v1/kpis", "/v1/kpis/none", "/static/tieout.css", "/livez", "/openapi.json"]
+)
 async def test_every_answer_is_guarded(client: httpx.AsyncClient, path: str) -> None:
     headers = (await client.get(path)).headers
     assert headers["content-security-policy"].startswith("default-src 'self';")
@@ -125,20 +142,38 @@ async def test_metrics_name_routes_and_never_paths(client: httpx.AsyncClient) ->
 
 
 def test_templates_and_assets_are_in_the_package() -> None:
-    assert {path.name for path in Path(FOLDER, "templates").iterdir()} == {"base.html", "overview.html", "docs.html", "icons.svg"}
+    assert {path.name for path in Path(FOLDER, "templates").iterdir()} == {
+        "base.html",
+        "overview.html",
+        "docs.html",
+        "icons.svg",
+    }
     assert {path.name for path in Path(FOLDER, "static").iterdir()} == {"tieout.css", "overview.js", "icon.svg"}
 
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3_599, "59 min"), (3_600, "1 h"), (7_500, "2 h 5 min"), (273_600, "3 d 4 h")],
+    [
+        (0, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (3_599, "59 min"),
+        (3_600, "1 h"),
+        (7_500, "2 h 5 min"),
+        (273_600, "3 d 4 h"),
+    ],
 )
 def test_ages(seconds: int, expected: str) -> None:
     assert age_text(seconds * 1_000_000, 0) == expected
 
 
 def test_numbers_for_people() -> None:
-    assert [number(None), number("1284.5", 2), number(1_200_000), number("-0.3000", 2)] == ["–", "1,284.50", "1,200,000", "-0.30"]
+    assert [number(None), number("1284.5", 2), number(1_200_000), number("-0.3000", 2)] == [
+        "–",
+        "1,284.50",
+        "1,200,000",
+        "-0.30",
+    ]
 
 
 def test_bars_fill_exactly_the_whole() -> None:

@@ -183,7 +183,11 @@ def test_a_taken_port_is_said_and_exits_1(broker: EmbeddedBroker, tmp_path: Path
         port = taken_port.getsockname()[1]
         configure(tmp_path, broker.bootstrap, port)
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, tmp_path / "tieout.toml"], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", PROGRAM, tmp_path / "tieout.toml"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
     assert done.returncode == 1
     assert f"127.0.0.1:{port}" in done.stderr

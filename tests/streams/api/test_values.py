@@ -30,7 +30,9 @@ from tieout.streams.sinks.catalogue import BY_ID
         ("sync_lag", "us", 12_345_600, None, None, "12.346"),
     ],
 )
-def test_value(kpi: str, unit: str, numerator: int, denominator: int | None, currency: str | None, expected: str | None) -> None:
+def test_value(
+    kpi: str, unit: str, numerator: int, denominator: int | None, currency: str | None, expected: str | None
+) -> None:
     total = Sum(unit)
     total.add({"numerator": numerator, "denominator": denominator})
     value = exact(BY_ID[kpi], "VALUE", total, currency)
@@ -127,5 +129,3 @@ def test_two_instances_are_two_sources(firm: Firm) -> None:
 )  # fmt: skip
 def test_delays_in_words(seconds: int, expected: str) -> None:
     assert behind_text(seconds * 1_000_000) == expected
-
-
