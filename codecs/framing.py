@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple
 
-from tieout.codecs.errors import BadFraming, shown
+from tieout.codecs.errors import BadFraming
 
 _HEADER: Final = Struct(">bI")
 HEADER_BYTES: Final = _HEADER.size
@@ -33,12 +33,10 @@ def frame(schema_id: int, payload: bytes) -> bytes:
 
 def unframe(data: bytes) -> Framed:
     """Schema id and payload; BadFraming when the bytes are not in the wire format."""
-    if len(data) < HEADER_BYTES:
-        raise BadFraming(f"found {len(data)} bytes, expected at least {HEADER_BYTES}")
-    magic, schema_id = _HEADER.unpack_from(data)
-    if magic != _MAGIC:
-        raise BadFraming(f"found first byte {magic} in {shown(data[:16])}, expected {_MAGIC}")
+    if len(data) < HEADER_BYTES or data[0] != _MAGIC:
+        raise BadFraming(f"found {data[:HEADER_BYTES].hex(' ') or 'nothing'}, expected 00 and a 4-byte schema id")
+    _, schema_id = _HEADER.unpack_from(data)
     if schema_id == 0 and len(data) >= 9 and any(data[5:9]):
-        raise BadFraming(f"found schema id 0 in {shown(data[:16])}, expected an id from 1",
+        raise BadFraming(f"found {data[:9].hex(' ')}: schema id 0, expected one from 1",
                          "ids of eight bytes? Switch the producer's serializer to Confluent's, of four")
     return Framed(schema_id, data[HEADER_BYTES:])

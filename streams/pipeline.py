@@ -94,6 +94,7 @@ class Pipeline:
         self.parking = parking or Parking()
         self.watermarks = Watermarks()
         self.sources = {source: list(parts) for source, parts in sources.items()}
+        self.identity.systems |= {source.partition("/")[0] for source in self.sources}
         self._closed = closed
         self._met = {(source, _topic(part)) for source, parts in sources.items() for part in parts}
         self.now_us = 0
@@ -181,6 +182,7 @@ class Pipeline:
         """A source that its topic's configuration does not name is complete as far as that topic is."""
         self._met.add((source, topic))
         known = {part for parts in self.sources.values() for part in parts if _topic(part) == topic}
+        self.identity.systems.add(source.partition("/")[0])
         own = self.sources.setdefault(source, [])
         own += sorted(known.difference(own))
 

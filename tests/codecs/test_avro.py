@@ -133,8 +133,9 @@ def test_framing(schema_id: int, payload: bytes) -> None:
     assert unframe(frame(schema_id, payload)) == (schema_id, payload)
 
 
-NOT_FRAMED = [(b"", "found 0 bytes"), (b"\0\0\0\0", "found 4 bytes"), (b"{}   ", "found first byte 123"),
-              (b"\1\0\0\0\7x", "found first byte 1"), (b"\0" * 8 + b"\7payload", "schema id 0")]
+NOT_FRAMED = [(b"", "found nothing, expected 00"), (b"\0\0\0\0", "found 00 00 00 00, expected 00"),
+              (b"{}   ", "found 7b 7d 20 20 20"), (b"\1\0\0\0\7x", "found 01 00 00 00 07"),
+              (b"\0" * 8 + b"\7payload", "schema id 0")]
 
 
 @pytest.mark.parametrize(("data", "words"), NOT_FRAMED)

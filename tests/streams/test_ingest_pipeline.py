@@ -126,12 +126,12 @@ def test_one_release_leads_to_the_next() -> None:
     ingest = pipeline()
     batches = [ingest.take([
         record("erp", 0, event("coverage.upserted", ERP, "c", {
-            "le_code": "UK", "invoice_no": "I", "line_no": 1, "target": "TIME:9"})),
-        by_id(0, entity="time_entry", id="9", seq="1", origin_system="TIME", origin_id="9",
+            "le_code": "UK", "invoice_no": "I", "line_no": 1, "target": "PSA:9"})),
+        by_id(0, entity="time_entry", id="9", seq="1", origin_system="PSA", origin_id="9",
               project_code={"$ref": ["project", "a0"]}),
         by_id(1, entity="project", id="a0", seq="2", project_code="ACME"),
     ])]
-    assert keys(batches) == ["ACME", "TIME:9", "UK:I:1:TIME:9"]
+    assert keys(batches) == ["ACME", "PSA:9", "UK:I:1:PSA:9"]
     assert batches[0].parked == dict.fromkeys(batches[0].parked)  # parked and released within one batch: tombstones
 
 
