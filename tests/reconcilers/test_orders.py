@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
+import orjson
 from firm import SYSTEMS, assignment, change, day, entry, fixture, gbp, posted, rate, us
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -166,7 +167,7 @@ class Run:
         for table, key, value in self.states[partition].drain():
             self.tables[partition][table, key] = value
         fresh = State(Axis.PROJECT, partition, self.partitions, Policy())
-        for (table, key), value in json.loads(json.dumps([*map(list, self.tables[partition].items())])):
+        for (table, key), value in orjson.loads(orjson.dumps([*map(list, self.tables[partition].items())])):
             if value is not None:
                 fresh.restore(table, key, value)
         fresh.restored()
