@@ -73,6 +73,8 @@ def instant_of(value: Any) -> int:
 
 def int_of(value: Any) -> int:
     """A whole number; 7.5 is refused, 7.0 as a decimal is 7."""
+    if type(value) is int:
+        return parse_int(value)
     number = number_of(value, allow_double=False)
     if number.denominator == 1:
         return parse_int(number.numerator)
@@ -199,6 +201,8 @@ def _duration(unit_s: int) -> Callable[[Params], Step]:
         allow_double = bool(params.get("allow_double"))
 
         def convert(value: Any, row: Row) -> int:
+            if type(value) is int:
+                return value * unit_s
             if type(value) is Span:
                 return rounded(Fraction(value, 1_000_000))
             return rounded(number_of(value, allow_double) * unit_s)

@@ -45,11 +45,12 @@ SHIPPED: Final = Path(__file__).parent / "mappings"
 
 
 def load(name: str, folders: Sequence[Path] = ()) -> TableMapping:
-    """The mapping file called `name` ('kimai' or a path), from `folders` first, then those that are shipped.
+    """The mapping called `name` ('kimai', or the path of a file), from `folders` first, then those that are shipped.
 
     MappingError carries every problem of the file; its own problem when there is no such file.
     """
-    places = [folder / name for folder in folders] + [SHIPPED / name]
+    paths = [Path(name)] if name.endswith(".toml") else []
+    places = [folder / name for folder in folders] + paths + [SHIPPED / name]
     for place in places:
         file = place if place.suffix == ".toml" else place.with_name(f"{place.name}.toml")
         if file.is_file():

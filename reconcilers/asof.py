@@ -114,8 +114,8 @@ class AsOf:
         self.clock = instant if clock is None else clock
         self.onsets: Mapping[tuple[str, str | None, str], int] = {}  # (code, facet, subject) of differences that last
         self._entries: dict[str, Entry] = {}
-        self._projects: dict[str, Mapping[str, Any]] = {}
-        self._legal: dict[str | None, LegalEntity] = {}
+        # Worlds that no master has changed since share what they work out about masters.
+        self.memory: dict[Any, Any] = facts.shared if min(instant, self.clock) >= facts.newest else {}
 
     # -- masters ---------------------------------------------------------------------------------
 
@@ -138,11 +138,11 @@ class AsOf:
 
     def project(self, code: str) -> Mapping[str, Any]:
         """The project by ownership over all its codes; {} if nobody knows it."""
-        found = self._projects.get(code)
+        found: Mapping[str, Any] | None = self.memory.get(("project", code))
         if found is None:
             views = {system: view for system in ("ERP", "PSA", "CRM", "SCHED", "TIME")
                      if (view := self.project_view(code, system)) is not None}
-            found = self._projects[code] = self._believe("project", views)
+            found = self.memory["project", code] = self._believe("project", views)
         return found
 
     def project_view(self, code: str, system: str) -> Mapping[str, Any] | None:
@@ -156,11 +156,11 @@ class AsOf:
 
     def legal_entity(self, code: str | None) -> LegalEntity:
         """The legal entity, or what the policy assumes of one that is not known."""
-        found = self._legal.get(code)
+        found: LegalEntity | None = self.memory.get(("legal", code))
         if found is None:
             record = self.facts.get("legal_entity", code) if code else None
             known = (self.merged(record) if record else None) or {}
-            found = self._legal[code] = LegalEntity(
+            found = self.memory["legal", code] = LegalEntity(
                 code, known.get("tz") or self.policy.default_tz, known.get("region") or self.policy.default_region,
                 Rounding(known.get("rounding") or "HALF_AWAY"),
                 known.get("materiality_minor") or self.policy.materiality_minor, known.get("base_ccy"),
@@ -169,6 +169,15 @@ class AsOf:
 
     def contract_line(self, project: Mapping[str, Any], day: int | None) -> Mapping[str, Any]:
         """The contract line that prices the project on a day; {} if there is none."""
+        place = ("line", project.get("project_code"), day)
+        found: Mapping[str, Any] | None = self.memory.get(place)
+        if found is None:
+            found = self._contract_line(project, day)
+            if place[1] is not None:
+                self.memory[place] = found
+        return found
+
+    def _contract_line(self, project: Mapping[str, Any], day: int | None) -> Mapping[str, Any]:
         contract = project.get("contract_no")
         lines = []
         for key in sorted(self.facts.lines.get(contract, ())) if contract else ():
@@ -200,13 +209,25 @@ class AsOf:
 
     def role_of(self, worker: str | None) -> str | None:
         """The worker's delivery role."""
-        record = self.facts.get("resource", worker) if worker else None
-        return ((self.merged(record) if record else None) or {}).get("role_code")
+        return self._resource(worker).get("role_code")
 
     def capacity_s(self, worker: str, day: int) -> int:
         """Working seconds of a day by the worker's calendar; the policy's working day where it states none."""
-        record = self.facts.get("resource", worker)
-        calendar = ((self.merged(record) if record else None) or {}).get("calendar_id")
+        place = ("capacity", worker, day)
+        found: int | None = self.memory.get(place)
+        if found is None:
+            found = self.memory[place] = self._capacity_s(worker, day)
+        return found
+
+    def _resource(self, worker: str | None) -> Mapping[str, Any]:
+        found: Mapping[str, Any] | None = self.memory.get(("resource", worker))
+        if found is None:
+            record = self.facts.get("resource", worker) if worker else None
+            found = self.memory["resource", worker] = (self.merged(record) if record else None) or {}
+        return found
+
+    def _capacity_s(self, worker: str, day: int) -> int:
+        calendar = self._resource(worker).get("calendar_id")
         if calendar and day in self.facts.calendar.get(calendar, ()):
             row = self.facts.get("calendar_day", f"{calendar}:{day}")
             stated = self.merged(row) if row else None
@@ -218,6 +239,13 @@ class AsOf:
 
     def staffing(self, pair: Pair, system: str) -> list[Staffing]:
         """The system's live assignments of a worker on a project, by key."""
+        place = ("staffing", pair, system)
+        found: list[Staffing] | None = self.memory.get(place)
+        if found is None:
+            found = self.memory[place] = self._all_staffing(pair, system)
+        return found
+
+    def _all_staffing(self, pair: Pair, system: str) -> list[Staffing]:
         return [found for key in sorted(self.facts.assignments.get(pair, ()))
                 if (found := self._staffing(key, pair, system)) and found.commit not in GONE]
 
@@ -356,11 +384,11 @@ class AsOf:
         do not depend on when somebody looks."""
         return local_day(self.onsets.get((code, facet, subject), self.clock), tz)
 
-    def evidence_changed(self, key: str) -> bool:
-        """Whether a system committed a version of the entry, or of its postings, exactly at the instant."""
+    def evidence_commits(self, key: str) -> set[int]:
+        """Commit instants of the versions of the entry and of its postings."""
         records = [self.facts.get("time_entry", key)]
         records += [self.facts.get("posted_labour", name) for name in self.facts.labour.get(key, ())]
-        return any(self.instant in record.commits() for record in records if record)
+        return {commit for record in records if record for commit in record.commits()}
 
     def moved(self, entry: Entry) -> bool:
         """Whether more than one project was named for the entry by now: its home may be another project's partition."""

@@ -52,12 +52,16 @@ class ControlState:
         self.dirty: set[str] = set()
 
     def apply(self, frame: Frame) -> Iterator[Outcome]:
-        """Sources as of the frame."""
+        """Sources that turned stale or caught up."""
         self.marks.take(frame)
         if frame.counts:
             self.counts[frame.producer] = {name: dict(totals) for name, totals in frame.counts.items()}
         for source in self.marks.sources():
             yield from self._look(source)
+
+    def settle(self) -> Iterator[Outcome]:
+        """Where every source stands now: watermarks, lags and counts move with each frame."""
+        for source in self.marks.sources():
             yield self._row(source, "*", {})
             mark = self.marks.of_source(source)
             lag = {} if mark == NEVER else {Cell("sync_lag", "us", source=source): Amount(
@@ -137,8 +141,7 @@ class ControlState:
         if table == "findings":
             life = value.pop("life")
             finding = Finding(**value)
-            found = Break(*life)._replace(grace=Grace(*life[2]), left=Side(*life[5]), right=Side(*life[6]))
-            member = Life(STALE, finding.business_key, found, finding.onset, finding.deadline, True)
+            member = Life(STALE, finding.business_key, Break.from_record(life), finding.onset, finding.deadline, True)
             finding.members = {finding.business_key: member}
             self.findings[finding.business_key] = finding
         elif table == "counts":
@@ -161,5 +164,5 @@ class ControlState:
         for source in sorted(self.dirty):
             finding = self.findings[source]
             fields = {name: getattr(finding, name) for name in finding.__slots__ if name != "members"}
-            yield "findings", source, {**fields, "row": dict(finding.row), "life": list(finding.members[source].found)}
+            yield "findings", source, {**fields, "row": dict(finding.row), "life": finding.members[source].found.to_record()}
         self.dirty.clear()

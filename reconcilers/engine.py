@@ -6,7 +6,7 @@ A frame's changes are stored as facts; what they touch is looked at again in the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from tieout.reconcilers.changes import Frame
@@ -41,6 +41,10 @@ class State:
             del self._numbers[next(iter(self._numbers))]
         return list(self._part.apply(frame))
 
+    def settle(self) -> list[Outcome]:
+        """What moves with every frame and is worth a row only now and then: KPI cells, source states."""
+        return list(self._part.settle())
+
     def restore(self, table: str, key: str, value: Any) -> None:
         """Take up the latest changelog row of a key."""
         if table == "progress":
@@ -69,7 +73,7 @@ def apply(state: State, frame: Frame) -> list[Outcome]:
     return state.apply(frame)
 
 
-def apply_all(state: State, frames: Iterable[Frame]) -> Iterator[Outcome]:
-    """The outcomes of frames, in order."""
-    for frame in frames:
-        yield from state.apply(frame)
+def settle(state: State) -> list[Outcome]:
+    """Rows of KPI cells and sources that moved since the last call; before each checkpoint and at the end."""
+    return state.settle()
+

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tieout.reconcilers.changes import Change, Op
+from tieout.reconcilers.changes import NEVER, Change, Op
 from tieout.reconcilers.views import Record, Verdict
 
 # The table that holds an entity's records; what is not named here is read by no rule yet.
@@ -22,6 +22,7 @@ TABLE_OF: Final = {
 }
 READS: Final = frozenset(TABLE_OF)
 
+_SHARED_TABLES: Final = ("masters", "rates", "assignments")
 _LAST: Final = ("\U0010ffff", "")  # sorts after every record's identity
 Pair = tuple[str, str]  # project code (as now known), worker
 
@@ -54,6 +55,8 @@ class Facts:
         self.calendar: dict[str, set[int]] = defaultdict(set)  # calendar -> days it states
         self.workers_of_calendar: dict[str, set[str]] = defaultdict(set)
         self.cycles: dict[str, set[str]] = defaultdict(set)  # billing calendar -> cycle keys
+        self.shared: dict[Any, Any] = {}  # what worlds at or after `newest` worked out; emptied when a master changes
+        self.newest = NEVER  # newest commit, or publication of a rate, among records that subjects share
         self._commits: list[tuple[int, tuple[str, str]]] = []  # of records other than entries' own, sorted
         self._renamed: dict[str, str] = {}  # old project code -> its successor
         self._codes: dict[str, set[str]] = {}  # code as now known -> all codes it ever had
@@ -124,6 +127,9 @@ class Facts:
             self._index(record, change.asserted)
             if TABLE_OF[change.entity] != "timesheets":
                 insort(self._commits, (change.commit_us, identity))
+            if TABLE_OF[change.entity] in _SHARED_TABLES:
+                self.newest = max(self.newest, change.commit_us, change.asserted.get("published_at") or NEVER)
+                self.shared = {}
         return record, verdict
 
     def newer_masters(self, instant: int) -> list[tuple[int, tuple[str, str]]]:
@@ -152,6 +158,9 @@ class Facts:
         for record in self.records.values():
             for asserted in _assertions(record):
                 self._index(record, asserted)
+            if TABLE_OF[record.entity] in _SHARED_TABLES:
+                published = [said["published_at"] for said in _assertions(record) if said.get("published_at")]
+                self.newest = max(self.newest, *record.commits(), *published)
             if TABLE_OF[record.entity] != "timesheets":
                 self._commits += [(commit, (record.entity, record.key)) for commit in record.commits()]
         self._commits.sort()

@@ -57,6 +57,17 @@ class Break(NamedTuple):
     queue: str | None = None  # overrides the rule's function
 
 
+    def to_record(self) -> list[Any]:
+        """A JSON list; `from_record` is its inverse."""
+        return [list(part) if isinstance(part, tuple) else part for part in self]
+
+    @classmethod
+    def from_record(cls, value: list[Any]) -> Break:
+        """The break that `to_record` wrote."""
+        broke = cls(*value)
+        return broke._replace(grace=Grace(*broke.grace), left=Side(*broke.left), right=Side(*broke.right))
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One check of the catalogue over one kind of subject.

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from tieout.reconcilers.asof import AsOf
 from tieout.reconcilers.changes import NEVER
-from tieout.reconcilers.deadlines import Grace, deadline
-from tieout.reconcilers.findings import Break, Finding, Life, Rule, Side
+from tieout.reconcilers.deadlines import deadline
+from tieout.reconcilers.findings import Break, Finding, Life, Rule
 from tieout.reconcilers.timeline import DAY
 from tieout.reconcilers.watermarks import Watermarks
 
@@ -89,7 +89,7 @@ class Lives:
         """How far the lane may look: all systems that it needs, and those that it minds and the firm has."""
         _, needs, minds = lane_key
         have = marks.systems()
-        if any(system not in have for system in needs):
+        if not have.issuperset(needs):
             return NEVER
         wanted = [*needs, *(system for system in minds if system in have)]
         return min(marks.frontier(wanted), marks.now_us) if wanted else NEVER
@@ -147,7 +147,7 @@ class Lives:
 
     def _changed(self, rule: Rule, world: AsOf, life: Life) -> bool:
         """Whether the evidence has a version committed exactly now, after the onset."""
-        return world.instant > life.onset and world.evidence_changed(life.subject)
+        return world.instant > life.onset and world.instant in world.evidence_commits(life.subject)
 
     def _deadline(self, world: AsOf, broke: Break, onset: int) -> int:
         project = world.project(broke.project_code) if broke.project_code else {}
@@ -218,7 +218,7 @@ class Lives:
     def life_record(self, key: LifeKey) -> list[Any] | None:
         """A life as JSON, None when it has ended."""
         life = self.lives.get(key)
-        return None if life is None else [*key, list(life.found), life.onset, life.deadline, life.is_open]
+        return None if life is None else [*key, life.found.to_record(), life.onset, life.deadline, life.is_open]
 
     def finding_record(self, key: FindingKey) -> list[Any]:
         """A finding as JSON; its members are in the lives."""
@@ -229,7 +229,7 @@ class Lives:
     def restore_life(self, value: list[Any]) -> None:
         """Take up what `life_record` wrote."""
         code, facet, subject, kind, found, onset, until, is_open = value
-        broke = Break(*found)._replace(grace=Grace(*found[2]), left=Side(*found[5]), right=Side(*found[6]))
+        broke = Break.from_record(found)
         rule = self._rule_of(code, kind, facet)
         self._begin((code, facet, subject, kind), Life(rule, subject, broke, onset, until, is_open))
 

@@ -6,10 +6,56 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 from tieout.reconcilers.entities import ENTITIES, SYSTEMS
+
+# The shipped matrix, as a firm would write its own; text, so that reading it needs no file.
+DEFAULT_TOML: Final = """\
+# Which system's word counts for an attribute, first to last. The commercial master is the ERP by default; a
+# PSA-first firm lists PSA first in [contract], [contract_line] and [rate]. Raise `version` with every change:
+# findings carry it.
+version = 1
+
+[default]
+"*" = ["ERP", "PSA", "HCM", "CRM", "SCHED", "TIME"]
+
+[project]
+"*" = ["ERP", "PSA", "CRM", "SCHED", "TIME"]
+name = ["PSA", "ERP", "CRM", "SCHED", "TIME"]
+pm_worker_no = ["PSA", "ERP", "CRM", "SCHED", "TIME"]
+start = ["PSA", "ERP", "SCHED", "TIME"]
+end = ["PSA", "ERP", "SCHED", "TIME"]
+allow_time_without_assignment = ["PSA", "ERP", "TIME", "SCHED"]
+practice = ["PSA", "ERP", "SCHED", "TIME"]
+
+[resource]
+"*" = ["HCM", "PSA", "SCHED", "TIME", "ERP"]
+role_code = ["PSA", "HCM", "SCHED", "ERP"]
+
+[calendar_day]
+"*" = ["HCM", "PSA", "SCHED", "TIME"]
+
+[assignment]
+"*" = ["SCHED", "PSA", "ERP"]
+bill_rate = ["PSA", "ERP", "SCHED"]
+billable = ["PSA", "ERP", "SCHED"]
+
+[rate]
+"*" = ["ERP", "PSA", "CRM", "HCM"]
+
+[time_entry]
+"*" = ["TIME", "PSA", "ERP"]
+billable = ["PSA", "TIME", "ERP"]
+billable_s = ["PSA"]
+source_rate = ["PSA", "TIME"]
+
+[opportunity]
+"*" = ["CRM", "PSA", "ERP"]
+
+[staffing_demand]
+"*" = ["PSA", "SCHED", "CRM"]
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +119,4 @@ def default() -> Ownership:
 
 @cache
 def _default_table() -> dict[str, Any]:
-    return tomllib.loads((files("tieout.reconcilers") / "ownership.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(DEFAULT_TOML)

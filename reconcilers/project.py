@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from tieout.reconcilers import affected, billing, kpis
+from tieout.reconcilers import affected, billing, kpis, suppressed
 from tieout.reconcilers.asof import AsOf
 from tieout.reconcilers.changes import NEVER, Change, Frame
-from tieout.reconcilers.control import stale_systems
+from tieout.reconcilers.control import stale_sources, stale_systems
 from tieout.reconcilers.entities import ENTITIES, Axis, Reach
 from tieout.reconcilers.facts import TABLE_OF, Facts
 from tieout.reconcilers.findings import publish, step
@@ -43,6 +43,8 @@ class ProjectState:
         self.rows: dict[str, dict[RowKey, dict[str, Any]]] = {}  # entry -> its published rows
         self._stale: set[str] = set()
         self._day: int | None = None
+        self._pending: set[str] = set()  # entries with a difference that is not decided yet
+        self._suppressed: dict[FindingKey, str] = {}  # published as SUPPRESSED, with their ids
         self._dirty_records: set[tuple[str, str]] = set()
         self._dirty_entries: set[str] = set()
         self._dirty_pairs: set[str] = set()
@@ -71,8 +73,12 @@ class ProjectState:
         yield from self._publish_steps(steps, live)
         yield from self._publish_entries(live)
         self._count_pairs(live)
+
+    def settle(self) -> Iterator[Outcome]:
+        """KPI cells that moved since the last call."""
         for who, contribution in kpis.of_counts(self.counts, self.lives.healed):
             self.cells.give(who, contribution)
+        yield from self._suppress()
         lowest = self.marks.lowest()
         yield from self.cells.changed(self.marks.now_us, None if lowest == NEVER else lowest)
 
@@ -117,6 +123,25 @@ class ProjectState:
             self._day = day
             self._dirty_pairs |= {"|".join(pair) for pair in self.facts.assignments
                                   if self.is_home("pair", "|".join(pair))}
+
+    def _suppress(self) -> Iterator[Outcome]:
+        """What waits for stale sources, published anew; what no longer waits has opened or never existed."""
+        live = self._world(FOREVER, self.marks.now_us)
+        self._count_cost(live)
+        found = dict(suppressed.find(live, self.lives, RULES, self._pending, self._stale, self.marks.now_us)
+                     if self._stale else ())
+        for key in sorted(self._suppressed.keys() - found.keys(), key=repr):
+            finding = self.lives.findings.get(key)
+            if finding is None or finding.row.get("finding_id") != self._suppressed[key]:
+                yield Outcome(Output.FINDING_STATE, self._suppressed[key], None)
+        for key, row in found.items():
+            if self._suppressed.get(key) != row["finding_id"]:
+                yield Outcome(Output.FINDING_STATE, row["finding_id"], row)
+        self._suppressed = {key: row["finding_id"] for key, row in found.items()}
+
+    def _count_cost(self, live: AsOf) -> None:
+        blamed = [source for source in stale_sources(self.policy, self.marks) if source.partition("/")[0] in _GUARDED]
+        self.cells.give("unevaluated", suppressed.cost(live, sorted(self._pending), blamed) if blamed else {})
 
     # -- findings --------------------------------------------------------------------------------
 
@@ -170,6 +195,7 @@ class ProjectState:
             entry = live.entry(key)
             if entry.seen:
                 standing = self._standing(live, key, entry.project_code)
+                (self._pending.add if standing.pending else self._pending.discard)(key)
                 yield from self._publish_rows(key, list(billing.rows(live, entry, standing)))
 
     def _standing(self, live: AsOf, key: str, project_code: str) -> billing.Standing:
@@ -266,12 +292,14 @@ class ProjectState:
         """Counters that no fact can give back."""
         frontiers = [[[list(needs), list(minds)], subject, lane.frontier]
                      for (subject, needs, minds), lane in self.lives.lanes.items()]
-        return {"healed": self.lives.healed, "counts": self.counts, "frontiers": frontiers}
+        return {"healed": self.lives.healed, "counts": self.counts, "frontiers": frontiers,
+                "suppressed": [[*key, name] for key, name in self._suppressed.items()]}
 
     def restore(self, table: str, value: Any) -> None:
         """Take up a changelog row."""
         if table == "progress":
             self.lives.healed, self.counts = dict(value["healed"]), value["counts"]
+            self._suppressed = {(code, facet, key): name for code, facet, key, name in value["suppressed"]}
             for (needs, minds), subject, frontier in value["frontiers"]:
                 lane = self.lives.lanes.get((subject, tuple(needs), tuple(minds)))
                 if lane:
@@ -297,6 +325,7 @@ class ProjectState:
         for _ in self._publish_entries(live):
             pass
         self._count_pairs(live)
+        self._count_cost(live)
         for who, contribution in kpis.of_counts(self.counts, self.lives.healed):
             self.cells.give(who, contribution)
         self.cells.forget_changes()

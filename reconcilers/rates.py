@@ -8,7 +8,7 @@ are reference rates that bill only by policy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from tieout.reconcilers.asof import AsOf, Entry, Staffing
 from tieout.reconcilers.facts import Pair
 from tieout.reconcilers.quantities import Rate
 from tieout.reconcilers.timeline import FOREVER
+from tieout.reconcilers.views import Record
 
 LIST_LEVEL = 8
 
@@ -71,6 +72,16 @@ def question_of(entry: Entry, world: AsOf) -> Question:
 
 def resolve(world: AsOf, ask: Question, kind: str = "BILL") -> Resolution:
     """The rate for the question as of the world's instant."""
+    if ask.override and (1, ask.override) not in world.facts.rates:
+        ask = ask._replace(override=None)  # most have none: equal questions then share their answer
+    place = ("resolved", ask, kind)
+    found: Resolution | None = world.memory.get(place)
+    if found is None:
+        found = world.memory[place] = _resolve(world, ask, kind)
+    return found
+
+
+def _resolve(world: AsOf, ask: Question, kind: str) -> Resolution:
     project = world.project(ask.pair[0])
     line = world.contract_line(project, ask.work_date)
     staffing = _staffing(world, ask)
@@ -148,20 +159,28 @@ def _scopes(ask: Question, project: Mapping[str, Any], line: Mapping[str, Any],
 
 
 def _rows(world: AsOf, level: int, scope: str, ask: Question, kind: str) -> list[_Row]:
+    place = ("rates", level, scope)
+    stated: list[tuple[str, Record, Mapping[str, Any]]] | None = world.memory.get(place)
+    if stated is None:
+        stated = world.memory[place] = list(_stated(world, level, scope))
+    return [row for key, record, attributes in stated if (row := _row(world, key, record, attributes, ask, kind))]
+
+
+def _stated(world: AsOf, level: int, scope: str) -> Iterator[tuple[str, Record, Mapping[str, Any]]]:
+    """Published rows of a scope, by key."""
     scopes = world.facts.codes(scope) if level == 4 else {scope}
-    keys = sorted(key for code in scopes for key in world.facts.rates.get((level, code), ()))
-    return [row for key in keys if (row := _row(world, key, level, scopes, ask, kind))]
+    for key in sorted(key for code in scopes for key in world.facts.rates.get((level, code), ())):
+        record = world.facts.get("rate", key)
+        row = world.merged(record) if record else None
+        if record and row and row.get("rate") and row.get("level") == level and row.get("scope_key") in scopes and (
+                row.get("state", "PUBLISHED") == "PUBLISHED"):
+            yield key, record, row
 
 
-def _row(world: AsOf, key: str, level: int, scopes: set[str], ask: Question, kind: str) -> _Row | None:
-    record = world.facts.get("rate", key)
-    row = world.merged(record) if record else None
-    if not row or not row.get("rate") or row.get("kind", "BILL") != kind or row.get("level") != level:
+def _row(world: AsOf, key: str, record: Record, row: Mapping[str, Any], ask: Question, kind: str) -> _Row | None:
+    if row.get("kind", "BILL") != kind or (row.get("published_at") or -FOREVER) > world.clock:
         return None
-    if row.get("scope_key") not in scopes or row.get("state", "PUBLISHED") != "PUBLISHED":
-        return None
-    if (row.get("published_at") or -FOREVER) > world.clock:
-        return None
+    level: int = row["level"]
     matched = 0
     for attribute, value in (("role_code", ask.role), ("worker_no", ask.pair[1]), ("time_type", ask.time_type)):
         wanted = row.get(attribute)
@@ -170,7 +189,6 @@ def _row(world: AsOf, key: str, level: int, scopes: set[str], ask: Question, kin
                 return None
             matched += 1
     start, end = row.get("effective_from"), row.get("effective_to")
-    assert record is not None
     candidate = Candidate(key, level, row["scope_key"], Rate(*row["rate"]), matched,
                           -FOREVER if start is None else start, tuple(sorted(record.systems())), row.get("role_code"))
     return _Row(candidate, FOREVER if end is None else end)

@@ -19,6 +19,7 @@ class Watermarks:
         self._partitions: dict[str, int] = {}
         self._sources: dict[str, list[str]] = {}
         self._fresh: set[str] = set()
+        self._systems: dict[str, int] = {}  # system -> least watermark of its sources
         self._steps: dict[str, list[tuple[int, int]]] = {}  # source -> (watermark, instant at which it was stated)
 
     def take(self, frame: Frame) -> None:
@@ -31,6 +32,13 @@ class Watermarks:
         self._fresh.update(frame.fresh)
         for source in self._sources:
             self._step(source)
+        self._sum_up()
+
+    def _sum_up(self) -> None:
+        self._systems = {}
+        for source in self._sources:
+            system, mark = source.partition("/")[0], self.of_source(source)
+            self._systems[system] = min(mark, self._systems.get(system, mark))
 
     def _step(self, source: str) -> None:
         watermark = min((self._partitions.get(name, NEVER) for name in self._sources[source]), default=NEVER)
@@ -52,12 +60,11 @@ class Watermarks:
 
     def systems(self) -> set[str]:
         """Systems that have a source."""
-        return {source.partition("/")[0] for source in self._sources}
+        return set(self._systems)
 
     def of_system(self, system: str) -> int:
         """The least watermark of the system's sources, NEVER where it has none."""
-        found = [self.of_source(source) for source in self._sources if source.partition("/")[0] == system]
-        return min(found, default=NEVER)
+        return self._systems.get(system, NEVER)
 
     def frontier(self, systems: Sequence[str]) -> int:
         """How far all of the systems have been delivered, never ahead of the processing instant."""
@@ -98,3 +105,4 @@ class Watermarks:
         self._sources = dict(record["sources"])
         self._fresh = set(record["fresh"])
         self._steps = {name: [(mark, at) for mark, at in steps] for name, steps in record["steps"].items()}
+        self._sum_up()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import faust
 import orjson
@@ -14,6 +14,7 @@ from faust.types import TP
 from tieout.reconcilers.changes import Frame
 from tieout.reconcilers.entities import Axis
 from tieout.streams.checkpoint import Checkpointer
+from tieout.streams.downstream import Downstream
 from tieout.streams.handover import AXES, Handover, end_process
 from tieout.streams.metrics import counter, gauge, histogram
 from tieout.streams.shards import Shard, Verdict
@@ -26,22 +27,26 @@ log = logging.getLogger(__name__)
 _FETCH_WAIT_MS = 100
 _AXIS_OF = {changes_topic(axis): axis for axis in AXES}
 
-Wait = Callable[[], Awaitable[None]]
-
 
 class Agents:
     """Applies frames to shards, in order and without holes."""
 
-    def __init__(self, app: WorkerApp, checkpointer: Checkpointer, handover: Handover, downstream: Wait) -> None:
+    def __init__(
+        self, app: WorkerApp, checkpointer: Checkpointer, handover: Handover, downstream: Downstream | None
+    ) -> None:
         self._app = app
         self._checkpointer = checkpointer
         self._handover = handover
         self._downstream = downstream
         app.positions = self.position
-        app.on_partitions_revoked.connect(self._revoked)
-        app.on_partitions_assigned.connect(self._assigned)
-        app.on_rebalance_complete.connect(self._complete)
-        app.on_before_shutdown.connect(self._shutdown)
+        signals: list[tuple[Any, Callable[..., Awaitable[None]]]] = [
+            (app.on_partitions_revoked, self._revoked),
+            (app.on_partitions_assigned, self._assigned),
+            (app.on_rebalance_complete, self._complete),
+            (app.on_before_shutdown, self._shutdown),
+        ]
+        for sent, handler in signals:
+            sent.connect(handler)
         for axis in AXES:
             self._declare(axis)
 
@@ -64,7 +69,8 @@ class Agents:
     async def _take(self, event: Any) -> None:
         message = event.message
         place = place_of(message.tp)
-        await self._downstream()
+        if self._downstream:
+            await self._downstream.room()
         await self._checkpointer.room(place)
         shard = self._checkpointer.shard(place)
         if shard is None:  # not ours any more, or not yet: it comes again
@@ -89,7 +95,7 @@ class Agents:
         """Go back to the first frame that is missing; when it does not come, stop rather than skip it."""
         offset = int(message.offset)
         if shard.sought_from is None:
-            log.warning("frames are missing before %s (number %d): back to %d", message.tp, frame.number, shard.next_offset)
+            log.warning("frames are missing before %s, offset %d: back to %d", message.tp, offset, shard.next_offset)
             shard.sought_from = offset
             await self._app.consumer.seek_wait({message.tp: shard.next_offset})
         elif offset > shard.sought_from:  # fetched before we went back
@@ -118,7 +124,7 @@ def place_of(tp: TP) -> Place:
     return Place(_AXIS_OF[tp.topic], tp.partition)
 
 
-class WorkerApp(faust.App):  # type: ignore[misc]
+class WorkerApp(faust.App):
     """A Faust app that ends the process rather than acknowledge a frame that raised, and that writes no files."""
 
     positions: Callable[[TP], int | None]
@@ -133,7 +139,7 @@ class WorkerApp(faust.App):  # type: ignore[misc]
         return _Transport(self.conf.broker_consumer, self)
 
 
-class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
@@ -151,7 +157,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return True
 
 
-class _Consumer(driver.Consumer):  # type: ignore[misc]
+class _Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> Any:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
@@ -159,11 +165,12 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         """Go where the checkpoints say; returns the positions."""
         found: dict[TP, int] = dict(await super().seek_to_committed())
         assigned = self.assignment()  # a fetch in flight seeks too, perhaps for an assignment that is over
-        ours = {tp: offset for tp in found if tp in assigned and (offset := self.app.positions(tp)) is not None}
+        positions = cast(WorkerApp, self.app).positions
+        ours = {tp: offset for tp in found if tp in assigned and (offset := positions(tp)) is not None}
         if ours:
             await self.seek_wait(ours)
         return {**found, **ours}
 
 
-class _Transport(driver.Transport):  # type: ignore[misc]
+class _Transport(driver.Transport):
     Consumer = _Consumer

@@ -10,18 +10,19 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import orjson
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.streams.clock import monotonic_s
 from tieout.streams.metrics import counter, histogram
 from tieout.streams.settings import Checkpoint as Limits
 from tieout.streams.shards import Shard, Snapshot
-from tieout.streams.tables import CHECKPOINT_KEY, CLAIM_KEY, LEDGER, Place
-from tieout.streams.topics import output_topic, table_topic
+from tieout.streams.tables import CHECKPOINT_KEY, CLAIM_KEY, Place
+from tieout.streams.topics import LEDGER, output_topic, table_topic
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,14 @@ _FENCED: Final = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INV
 _CONSUMER_ONLY: Final = ("session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "group.instance.id")
 
 Encode = Callable[[Output, Mapping[str, Any]], bytes]
+OnDelivery = Callable[[KafkaError | None, Message], None]
+
+
+class Outputs(NamedTuple):
+    """How outputs go out: encoded how, and whom to tell what was delivered."""
+
+    encode: Encode
+    on_delivery: OnDelivery | None = None
 
 
 class Fenced(Exception):
@@ -40,9 +49,11 @@ class Fenced(Exception):
 class Writer:
     """The transactional producer of one place; all calls block, none from the loop."""
 
-    def __init__(self, client: Mapping[str, Any], group: str, place: Place, encode: Encode) -> None:
+    def __init__(self, client: Mapping[str, Any], group: str, place: Place, outputs: Outputs) -> None:
         self._place = place
-        self._encode = encode
+        self._encode = outputs.encode
+        self._told = {"on_delivery": outputs.on_delivery} if outputs.on_delivery else {}
+        self._fenced: Fenced | None = None
         self._tables: dict[str, str] = {}
         self._heads = {output: _cloud_event(output, place) for output in Output}
         self._producer = Producer(
@@ -70,11 +81,12 @@ class Writer:
         self._transact(lambda: self._put_snapshot(snapshot))
 
     def _put_snapshot(self, snapshot: Snapshot) -> None:
-        header = snapshot.checkpoint.stamp.header()
+        stamp = snapshot.checkpoint.stamp
+        header = stamp.header()
         for table, key, value in snapshot.rows:
             self._put(table, key, value, header)
         for index, outcome in enumerate(snapshot.outcomes):
-            self._put_outcome(outcome, f"{snapshot.place}/{snapshot.checkpoint.epoch}.{snapshot.checkpoint.number}/{index}")
+            self._put_outcome(outcome, f"{self._place}/{stamp.epoch}.{stamp.number}/{index}")
         self._put(LEDGER, CHECKPOINT_KEY, snapshot.checkpoint.to_bytes())
 
     def _put(self, table: str, key: bytes, value: bytes | None, headers: list[tuple[str, bytes]] | None = None) -> None:
@@ -85,7 +97,8 @@ class Writer:
         row = outcome.row
         value = None if row is None else self._encode(outcome.output, row)
         headers = [*self._heads[outcome.output], ("ce_id", str(row.get("event_id", event_id)) if row else event_id)]
-        self._produce(output_topic(outcome.output), key=outcome.key.encode(), value=value, headers=headers)
+        topic, key = output_topic(outcome.output), outcome.key.encode()
+        self._produce(topic, key=key, value=value, headers=headers, **self._told)
 
     def _produce(self, topic: str, **record: Any) -> None:
         while True:
@@ -97,16 +110,12 @@ class Writer:
 
     def _transact(self, put: Callable[[], None]) -> None:
         """Run `put` in a transaction; one that the broker wants aborted is repeated."""
-
-        def attempt() -> None:
-            self._producer.begin_transaction()
-            put()
-            self._retry(lambda: self._producer.commit_transaction(_RETRY_S))
-
         deadline_s = monotonic_s() + _RETRY_S
         while True:
             try:
-                attempt()
+                self._call(self._producer.begin_transaction)
+                self._call(put)
+                self._retry(lambda: self._producer.commit_transaction(_RETRY_S))
                 return
             except KafkaException as error:
                 if not _kafka_error(error).txn_requires_abort() or monotonic_s() > deadline_s:
@@ -115,18 +124,28 @@ class Writer:
                 self._retry(lambda: self._producer.abort_transaction(_RETRY_S))
 
     def _retry(self, call: Callable[[], None]) -> None:
-        """Repeat a call that may be repeated as it is; turns fencing into Fenced."""
+        """Repeat a call that may be repeated as it is."""
         deadline_s = monotonic_s() + _RETRY_S
         while True:
             try:
-                call()
+                self._call(call)
                 return
             except KafkaException as error:
                 found = _kafka_error(error)
-                if found.code() in _FENCED:
-                    raise Fenced(f"{self._place}: {found.str()}") from error
                 if not found.retriable() or found.txn_requires_abort() or monotonic_s() > deadline_s:
                     raise
+
+    def _call(self, call: Callable[[], None]) -> None:
+        """Turn fencing, which any call may meet, into Fenced."""
+        if self._fenced:
+            raise self._fenced
+        try:
+            call()
+        except KafkaException as error:
+            if _kafka_error(error).code() in _FENCED:
+                self._fenced = Fenced(f"{self._place}: {_kafka_error(error).str()}")
+                raise self._fenced from error
+            raise
 
 
 class Held(NamedTuple):
@@ -160,10 +179,8 @@ class Checkpointer:
     async def run(self) -> None:
         """Write checkpoints until cancelled."""
         while True:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), self._limits.interval_ms / 1_000)
-            except TimeoutError:
-                pass
             self._due.clear()
             await self.checkpoint()
 

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 from confluent_kafka import Consumer, TopicPartition
 
 from tieout.reconcilers.entities import Axis
-from tieout.streams.checkpoint import Checkpointer, Encode, Held, Writer
+from tieout.streams.checkpoint import Checkpointer, Held, Outputs, Writer
 from tieout.streams.clock import monotonic_s
 from tieout.streams.metrics import forget, gauge, histogram
 from tieout.streams.settings import Settings
@@ -32,22 +32,25 @@ class StaleRestore(Exception):
     """The places were assigned anew while this restore ran."""
 
 
-def end_process(reason: str, error: BaseException | None = None) -> NoReturn:
+def end_process(reason: str, error: BaseException | None = None, code: int = EXIT_AGAIN) -> NoReturn:
     """End this process at once, without the clean-up that would acknowledge what was not applied."""
-    log.critical("%s; ending with %d, to be restarted from the last checkpoint", reason, EXIT_AGAIN, exc_info=error)
+    what = "to be restarted from the last checkpoint" if code == EXIT_AGAIN else "a restart does not help"
+    log.critical("%s; ending with %d: %s", reason, code, what, exc_info=error)
     logging.shutdown()
-    os._exit(EXIT_AGAIN)
+    os._exit(code)
 
 
 class Handover:
     """Keeps `checkpointer.held` equal to what is assigned. Called on the loop; restores run on threads."""
 
-    def __init__(self, settings: Settings, reconciler: Reconciler, checkpointer: Checkpointer, encode: Encode) -> None:
+    def __init__(
+        self, settings: Settings, reconciler: Reconciler, checkpointer: Checkpointer, outputs: Outputs
+    ) -> None:
         self.assigned: frozenset[Place] = frozenset()
         self._settings = settings
         self._reconciler = reconciler
         self._checkpointer = checkpointer
-        self._encode = encode
+        self._outputs = outputs
         self._generation = 0
         self._without_since_s = monotonic_s()
         self._pool = ThreadPoolExecutor(_RESTORES_AT_ONCE, thread_name_prefix="restore")
@@ -109,7 +112,7 @@ class Handover:
         """Fence, claim, read, rebuild. On a thread; blocks as long as the changelogs are long."""
         self._check(generation)  # a late fence would shut out the place's new owner
         client = self._settings.kafka_client()
-        writer = Writer(client, self._settings.group("worker"), place, self._encode)
+        writer = Writer(client, self._settings.group("worker"), place, self._outputs)
         writer.fence()
         epochs: list[int] = []
 

@@ -66,6 +66,7 @@ class Identity:
     rows: dict[str, str] = field(default_factory=dict)
     fresh: dict[str, str] = field(default_factory=dict)
     sources: set[str] = field(default_factory=set)  # that have ids here
+    systems: set[str] = field(default_factory=set)  # that have a source at all
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -191,15 +192,24 @@ class Identity:
             before = home_row(change.entity, str(change.asserted["old"]))
             return self.rows.get(before) or Need(before)
         target = _entry_of(change) if reach is Reach.ENTRY else None
+        if change.entity == "time_entry" and self._speaks_itself(change.key) and change.system != _origin(change.key):
+            return Need(row)
         if target is None:
             return self._own_home(change) or Need(row)
         if change.entity == "coverage" and change.asserted.get("kind", _TIME_KIND) != _TIME_KIND:
             return target
         entry = home_row("time_entry", target)
         known = self.rows.get(entry)
-        if known is None and change.entity == "posted_labour":
+        if known is None and change.entity == "posted_labour" and not self._speaks_itself(target):
             known = self._own_home(change)
         return known or Need(entry)
+
+    def _speaks_itself(self, entry: str) -> bool:
+        """Whether the system that the entry comes from has a source here: then it alone gives the entry its home.
+
+        If whoever mentions it first did, the home would depend on which source was faster.
+        """
+        return _origin(entry) in self.systems
 
     def _own_home(self, change: Change) -> str | None:
         """The home that the change's own project gives; without any project the record is a project of its own."""
@@ -237,6 +247,11 @@ class Identity:
         self.rows[row] = value
         self.fresh[row] = value
         self._note_source(row)
+
+
+def _origin(entry: str) -> str:
+    """The system that a time entry comes from: 'TIME' of 'TIME:88121'."""
+    return entry.partition(":")[0]
 
 
 def _entry_of(change: Change) -> str | None:

@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -58,7 +59,7 @@ class IngestRole:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._readings = sources.readings(settings)
+        self._readings = sources.readings(settings, [_beside_configuration()])
         self._instance = f"{socket.gethostname()}-{os.getpid()}"
         self._stop = threading.Event()
         self._pipeline: Pipeline | None = None
@@ -207,9 +208,14 @@ class IngestRole:
                 asynchronous=False,
             )
         except KafkaException as error:
-            if error.args[0].code() not in _MOVED:
+            if error.args[0].code() not in _MOVED and not error.args[0].retriable():
                 raise
-            log.warning("offsets not committed, the partitions moved: %s", error.args[0])
+            log.warning("offsets not committed, whoever reads on repeats the batch: %s", error.args[0])
+
+
+def _beside_configuration() -> Path:
+    """Where users keep their mapping files."""
+    return Path(os.environ.get("TIEOUT_CONFIG", "tieout.toml")).parent
 
 
 def _consumer_options(settings: Settings) -> dict[str, Any]:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import fastavro
-
+from tieout.codecs.avro import row_encoder
 from tieout.reconcilers.outcomes import Output
 from tieout.schemas import avsc
 
 
 def encoder() -> Callable[[Output, Mapping[str, Any]], bytes]:
-    """A function that encodes a row of an output."""
-    schemas = {output: fastavro.parse_schema(avsc(output.value)) for output in Output}
-    ids = {output: number for number, output in enumerate(Output, start=1)}
+    """A function that encodes a row of an output; ValueError when the row has other fields than its schema."""
+    encoders = {output: row_encoder(avsc(output.value), number) for number, output in enumerate(Output, start=1)}
 
     def encode(output: Output, row: Mapping[str, Any]) -> bytes:
-        buffer = io.BytesIO(b"\0" + ids[output].to_bytes(4))
-        buffer.seek(5)
-        fastavro.schemaless_writer(buffer, schemas[output], row)
-        return buffer.getvalue()
+        return encoders[output](row)
 
     return encode

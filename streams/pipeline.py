@@ -21,10 +21,10 @@ from tieout.streams.frames import FRAME_BYTES, FRAME_CHANGES, Framer, Moment, Ou
 from tieout.streams.identity import Identity, Need, Place, needs_met_by
 from tieout.streams.parking import Parked, Parking
 
-Fate = Literal["received", "parked", "filtered", "dead_lettered", "duplicate"]
+Fate = Literal["received", "parked", "filtered", "dead_lettered"]
 LAST_EVENT: Final = "last_event_us"  # among the totals: the commit instant of the newest change
 
-WHOLE: Final = "*"  # the object of what is known of a source only as a whole
+UNNAMED: Final = "unknown"  # the object of a record that does not say which entity it is about
 NOBODY: Final = "UNKNOWN/unknown"  # the source of a record that does not say where it comes from
 
 
@@ -94,6 +94,7 @@ class Pipeline:
         self.parking = parking or Parking()
         self.watermarks = Watermarks()
         self.sources = {source: list(parts) for source, parts in sources.items()}
+        self.identity.systems |= {source.partition("/")[0] for source in self.sources}
         self._closed = closed
         self._met = {(source, _topic(part)) for source, parts in sources.items() for part in parts}
         self.now_us = 0
@@ -155,7 +156,7 @@ class Pipeline:
             self._decoded(record, reading, decoded)
 
     def _reject(self, record: RawRecord, reading: Reading, error: Exception, reason: str, hint: str) -> None:
-        source, entity = reading.source or claimed_source(record), reading.entity or WHOLE
+        source, entity = self._source_of(record, reading), reading.entity or UNNAMED
         self._count(source, entity, "received")
         self._count(source, entity, "dead_lettered")
         self._rejected[source, reason] += 1
@@ -171,16 +172,23 @@ class Pipeline:
                 self.identity.learn_source(change.source, record.topic)
             self._arrived(change, by_id=reading.by_id)
         if not decoded.changes and not decoded.heartbeat:
-            source, entity = reading.source or claimed_source(record), reading.entity or WHOLE
+            source, entity = self._source_of(record, reading), reading.entity or UNNAMED
             self._count(source, entity, "received")
             self._count(source, entity, "filtered")
         if decoded.watermark_us is not None:
             self._state(record, reading, decoded.watermark_us)
 
+    def _source_of(self, record: RawRecord, reading: Reading) -> str:
+        """The source of a record without changes: as configured, as it claims, or the only one of its topic."""
+        source = reading.source or claimed_source(record)
+        known = [name for name, topic in self._met if topic == record.topic] if source == NOBODY else []
+        return known[0] if len(known) == 1 else source
+
     def _meet(self, source: str, topic: str) -> None:
         """A source that its topic's configuration does not name is complete as far as that topic is."""
         self._met.add((source, topic))
         known = {part for parts in self.sources.values() for part in parts if _topic(part) == topic}
+        self.identity.systems.add(source.partition("/")[0])
         own = self.sources.setdefault(source, [])
         own += sorted(known.difference(own))
 
@@ -213,8 +221,8 @@ class Pipeline:
         self._count(change.source, change.entity, "received")
         totals = self.totals[f"{change.source}|{change.entity}"]
         totals[LAST_EVENT] = max(totals[LAST_EVENT], change.commit_us)
-        if change in self.parking:
-            self._count(change.source, change.entity, "duplicate")
+        if change in self.parking:  # it waits already: a second delivery is not needed
+            self._filter(change)
             return
         self._release(self._settle(change, by_id=by_id))
 

@@ -7,6 +7,7 @@ finds out that something was forgotten before it was read.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from tieout.streams import clock
 
 if TYPE_CHECKING:
     from tieout.streams.settings import Settings
+
+log = logging.getLogger(__name__)
 
 Partition = tuple[str, int]
 
@@ -127,15 +130,25 @@ class GroupProgress:
         self._consumer = Consumer(settings.kafka_client({"group.id": group, "enable.auto.commit": False}))
 
     def __call__(self, partitions: Iterable[Partition]) -> dict[Partition, Standing]:
-        """The standing of each partition; raises KafkaException when the cluster is away."""
-        from confluent_kafka import TopicPartition
+        """The standing of each partition; of those that were asked before an error, for it may be a passing one."""
+        from confluent_kafka import KafkaException
 
         answers: dict[Partition, Standing] = {}
+        try:
+            self._ask(partitions, answers)
+        except KafkaException as error:
+            if error.args[0].fatal():
+                raise
+            log.warning("the readers' offsets are not known now, so they count as before: %s", error.args[0])
+        return answers
+
+    def _ask(self, partitions: Iterable[Partition], answers: dict[Partition, Standing]) -> None:
+        from confluent_kafka import TopicPartition
+
         asked = [TopicPartition(topic, number) for topic, number in partitions]
         for tp in self._consumer.committed(asked, _TIMEOUT_S):
             low, high = self._consumer.get_watermark_offsets(TopicPartition(tp.topic, tp.partition), _TIMEOUT_S)
             answers[tp.topic, tp.partition] = Standing(tp.offset if tp.offset >= 0 else None, low, high)
-        return answers
 
     def close(self) -> None:
         """Leave the broker."""

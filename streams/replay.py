@@ -6,15 +6,17 @@ The store is written beside its final place and moved there at the end: a reader
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tieout.codecs.formats import codec
 from tieout.codecs.records import RawRecord
-from tieout.reconcilers.engine import READS, State, apply
+from tieout.reconcilers.engine import READS, State, apply, settle
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import Outcome
 from tieout.reconcilers.policy import Policy
@@ -48,6 +50,7 @@ class Options:
     shuffle: int | None = None
     duplicate: float = 0.0
     partitions: int = 1
+    folders: tuple[Path, ...] = ()  # of mapping files
 
 
 @dataclass(slots=True)
@@ -59,6 +62,15 @@ class Summary:
     fates: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     now_us: int = 0
+
+    def to_record(self) -> dict[str, Any]:
+        """The summary as a JSON object."""
+        from tieout.codecs.values import instant_text
+
+        return {
+            "lines": self.lines, "skipped": self.skipped, "fates": dict(sorted(self.fates.items())),
+            "outcomes": dict(sorted(self.outcomes.items())), "now": instant_text(self.now_us),
+        }
 
 
 Progress = Callable[[int, int], None]  # lines done, lines in all
@@ -114,7 +126,7 @@ class _Run:
 
     def __init__(self, records: Sequence[RawRecord], options: Options, settings: Settings | None, store: Store) -> None:
         self._options, self._store = options, store
-        self._readings = sources.readings(settings) if settings else {}
+        self._readings = sources.readings(settings, options.folders) if settings else {}
         otherwise = None if settings else Reading(codec("canonical", {}))
         kept = [record for record in records if otherwise or record.topic in self._readings]
         self._order = ordered(kept, options)
@@ -164,6 +176,8 @@ class _Run:
     def _write(self) -> None:
         from tieout.streams.sinks.intake import parked_row
 
+        for state in self._states.values():
+            self._rows += settle(state)
         self._summary.outcomes.update(outcome.output.value for outcome in self._rows)
         parked = [(name, parked_row(waits.to_record()) if waits else None) for name, waits in self._parked.items()]
         self._store.write(self._rows, dead_letters=self._letters, parked=parked)
@@ -204,18 +218,19 @@ class Tail:
 
 
 def load(paths: Iterable[Path]) -> list[RawRecord]:
-    """The records of capture files, in order; raises OSError, or BadCapture with file and line."""
+    """The records of capture files; raises OSError, or BadCapture with file and line.
+
+    Lines keep their order. Several files, or those of a folder, are merged by timestamp.
+    """
+    files = list(chain.from_iterable(sorted(path.iterdir()) if path.is_dir() else [path] for path in paths))
+    return [record for _, record in merge(*map(_dated, files), key=itemgetter(0))]
+
+
+def _dated(path: Path) -> Iterator[tuple[int, RawRecord]]:
+    """Records with the largest timestamp up to them, so that a merge never reorders a file."""
     from tieout.codecs.capture import read
 
-    return list(chain.from_iterable(map(read, paths)))
-
-
-def as_json(summary: Summary, database: Path) -> Mapping[str, Any]:
-    """The summary as `tieout replay --json` prints it."""
-    from tieout.codecs.values import instant_text
-
-    return {
-        "schema": "tieout.replay/v1", "database": str(database), "lines": summary.lines, "skipped": summary.skipped,
-        "fates": dict(sorted(summary.fates.items())), "outcomes": dict(sorted(summary.outcomes.items())),
-        "now": instant_text(summary.now_us),
-    }
+    now_ms = -1
+    for record in read(path):
+        now_ms = max(now_ms, record.ts_ms)
+        yield now_ms, record

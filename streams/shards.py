@@ -31,10 +31,11 @@ class State(Protocol):
 
 
 class Reconciler(NamedTuple):
-    """The pure centre: how to make a state, and how to apply a frame to it."""
+    """The pure centre: making a state, applying a frame, and telling what is worth a row only now and then."""
 
     state: Callable[[Axis, int, int], Any]  # axis, partition, partitions
     apply: Callable[[Any, Frame], list[Outcome]]
+    settle: Callable[[Any], list[Outcome]]
     tables: tuple[str, ...]
 
 
@@ -75,15 +76,13 @@ class _Pending:
     events: list[Any] = field(default_factory=list)
     changes: int = 0
 
-    def add(self, outcomes: Sequence[Outcome], event: Any, changes: int) -> None:
-        """Take the outcomes of one frame."""
+    def add(self, outcomes: Sequence[Outcome]) -> None:
+        """Take outcomes, in the order in which they happened."""
         for outcome in outcomes:
             if outcome.output in STATE_OUTPUTS:
                 self.states[outcome.output, outcome.key] = outcome
             else:
                 self.happened.append(outcome)
-        self.events.append(event)
-        self.changes += changes
 
 
 class Shard:
@@ -94,7 +93,7 @@ class Shard:
         self.next_offset = base.next_offset if base else 0
         self.sought_from: int | None = None  # offset of the frame behind a hole, once the consumer was sent back
         self._state = state
-        self._apply = reconciler.apply
+        self._reconciler = reconciler
         self._stamp = Stamp(epoch, 0)
         self._base = base.stamp if base else None
         self._producers = dict(base.producers) if base else {}
@@ -130,8 +129,9 @@ class Shard:
 
     def apply(self, offset: int, frame: Frame, event: Any) -> None:
         """Apply the next frame; `event` is acknowledged when a checkpoint has it."""
-        outcomes = self._apply(self._state, frame)
-        self._pending.add(outcomes, event, len(frame.changes))
+        self._pending.add(self._reconciler.apply(self._state, frame))
+        self._pending.events.append(event)
+        self._pending.changes += len(frame.changes)
         self._producers.pop(frame.producer, None)
         self._producers[frame.producer] = frame.number + 1
         if len(self._producers) > PRODUCERS_KEPT:
@@ -142,6 +142,7 @@ class Shard:
     def snapshot(self) -> Snapshot:
         """Cut off what is pending as the next checkpoint."""
         pending, self._pending = self._pending, _Pending()
+        pending.add(self._reconciler.settle(self._state))
         self._stamp = Stamp(self._stamp.epoch, self._stamp.number + 1)
         rows = [
             Row(table, key.encode(), None if value is None else orjson.dumps(value))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tieout.codecs.formats import codec
@@ -19,11 +20,15 @@ def source_name(source: Source) -> str:
     return f"{source.system}/{source.instance}"
 
 
-def readings(settings: Settings) -> dict[str, Reading]:
-    """How to read each configured topic; raises ConfigurationError of the codecs when one cannot be built."""
+def readings(settings: Settings, folders: Sequence[Path] = ()) -> dict[str, Reading]:
+    """How to read each configured topic; mapping files are looked for in `folders` first.
+
+    Raises ConfigurationError of the codecs when one cannot be built.
+    """
     found: dict[str, Reading] = {}
+    by_id = any(source.format != CANONICAL for source in settings.sources.values())  # somebody refers to ids
     for source in settings.sources.values():
-        reading = _reading(source)
+        reading = _reading(source, folders, by_id=by_id)
         if (other := found.get(source.topic)) is not None and other.source != reading.source:
             reading = Reading(reading.codec, None, None, reading.by_id)  # two sources: the events say which
         found[source.topic] = reading
@@ -33,9 +38,9 @@ def readings(settings: Settings) -> dict[str, Reading]:
     return found
 
 
-def _reading(source: Source) -> Reading:
-    options = {"source": source_name(source), "mapping": source.mapping, "entity": source.entity}
-    return Reading(codec(source.format, options), source_name(source), source.entity, source.format != CANONICAL)
+def _reading(source: Source, folders: Sequence[Path], *, by_id: bool) -> Reading:
+    options = {"source": source_name(source), "mapping": source.mapping, "entity": source.entity, "folders": folders}
+    return Reading(codec(source.format, options), source_name(source), source.entity, by_id)
 
 
 def raw_partitions(settings: Settings, counts: Mapping[str, int]) -> dict[str, list[str]]:

@@ -19,15 +19,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tieout.reconcilers.entities import Axis
-from tieout.streams.topics import table_topic
+from tieout.streams.topics import LEDGER, table_topic
 
-LEDGER: Final = "checkpoint"  # the table that holds claims and checkpoints
 CLAIM_KEY: Final = b"claim"
 CHECKPOINT_KEY: Final = b"checkpoint"
 STAMP_HEADER: Final = "c"
@@ -55,15 +54,14 @@ class Stamp(NamedTuple):
 
     def header(self) -> list[tuple[str, bytes]]:
         """As the Kafka header of a row."""
-        return [(STAMP_HEADER, b"%d.%d" % self)]
+        return [(STAMP_HEADER, f"{self.epoch}.{self.number}".encode())]
 
     @classmethod
     def of(cls, message: Message) -> Stamp:
         """The stamp of a changelog row; RestoreError when it has none."""
-        for name, value in message.headers() or ():
-            if name == STAMP_HEADER and isinstance(value, bytes):
-                epoch, _, number = value.partition(b".")
-                return cls(int(epoch), int(number))
+        for name, value in cast("list[tuple[str, bytes]]", message.headers() or []):
+            if name == STAMP_HEADER:
+                return cls(*map(int, value.split(b".")))
         raise RestoreError(f"{_where(message)}: a row without the header {STAMP_HEADER!r}; who else writes there?")
 
 
@@ -139,7 +137,7 @@ class Ledger:
 
     def limits(self) -> dict[int, int]:
         """The highest number that counts, by epoch; epochs that are not named count in full."""
-        limits = {epoch: 0 for epoch in self._history}
+        limits = dict.fromkeys(self._history, 0)
         last = self.last()
         stamp = last.stamp if last else None
         while stamp is not None:

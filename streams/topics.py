@@ -19,6 +19,7 @@ PARKED: Final = "tieout.parked.v1"
 COMMAND: Final = "tieout.command.v1"
 AUDIT: Final = "tieout.audit.v1"
 DEAD_LETTER: Final = "tieout.dead_letter.v1"
+LEDGER: Final = "checkpoint"  # the table of the worker's claims and checkpoints, beside the engine's tables
 
 _DAY_MS: Final = 86_400_000
 _COMPACTED: Final = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
@@ -96,7 +97,7 @@ def _topics(settings: Settings, tables: tuple[str, ...]) -> Iterator[Topic]:
     wide, copies = settings.kafka.partitions, settings.kafka.replication
     for axis in Axis:
         yield Topic(changes_topic(axis), 1 if axis is Axis.CONTROL else wide, copies, _FRAMES)
-    for table in tables:
+    for table in (LEDGER, *tables):
         yield Topic(table_topic(table), wide, copies, _COMPACTED)
         yield Topic(table_topic(table, Axis.CONTROL), 1, copies, _COMPACTED)
     for name in (XREF, PARKED):

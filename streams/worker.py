@@ -16,19 +16,21 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tieout.streams.agents import Agents, WorkerApp
-from tieout.streams.checkpoint import Checkpointer
+from tieout.streams.checkpoint import Checkpointer, Outputs
 from tieout.streams.clock import monotonic_s
+from tieout.streams.downstream import Downstream
 from tieout.streams.handover import AXES, EXIT_AGAIN, Handover, end_process
 from tieout.streams.metrics import gauge
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.outputs import encoder
+from tieout.streams.pressure import RecordsLost
 from tieout.streams.settings import Settings
 from tieout.streams.shards import Reconciler
-from tieout.streams.tables import LEDGER
-from tieout.streams.topics import changes_topic, table_topic
+from tieout.streams.topics import LEDGER, changes_topic, table_topic
 
 log = logging.getLogger(__name__)
 
+EXIT_FAILED: Final = 1
 EXIT_UNREACHABLE: Final = 4
 PINNED: Final = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0.14.0"}
 _STOP_S: Final = 15.0  # then the process ends whatever hangs: supervisors kill after 20
@@ -43,8 +45,11 @@ class StartError(Exception):
     """This process must not start; the message says what to do."""
 
 
-def run(settings: Settings, reconciler: Reconciler | None = None) -> int:
-    """Run until SIGTERM; returns the exit code. Ends the process with 70 where a restart is the remedy."""
+def run(settings: Settings, reconciler: Reconciler | None = None, *, sink: bool = True) -> int:
+    """Run until SIGTERM; returns the exit code. Ends the process with 70 where a restart is the remedy.
+
+    `sink` False: nobody reads the outputs, and on the embedded broker they may be forgotten.
+    """
     reconciler = reconciler or engine(settings)
     try:
         check_packages()
@@ -54,25 +59,25 @@ def run(settings: Settings, reconciler: Reconciler | None = None) -> int:
         return EXIT_UNREACHABLE
     mode.loop.use("uvloop")
     with OpsServer(settings.ops, "worker") as ops, asyncio.Runner() as runner:
-        return runner.run(_Worker(settings, reconciler, ops).serve())
+        return runner.run(_Worker(settings, reconciler, ops, sink=sink).serve())
 
 
 def engine(settings: Settings) -> Reconciler:
     """The reconcilers with the policy of the settings."""
-    from tieout.reconcilers.engine import TABLES, State, apply
+    from tieout.reconcilers.engine import TABLES, State, apply, settle
     from tieout.reconcilers.policy import Policy
 
     policy = Policy.from_mapping(settings.policy)
-    return Reconciler(lambda axis, partition, partitions: State(axis, partition, partitions, policy), apply, TABLES)
+    return Reconciler(lambda axis, number, count: State(axis, number, count, policy), apply, settle, TABLES)
 
 
 def check_packages() -> None:
     """StartError unless Faust is exactly what the worker was proven with: it relies on its internals."""
     for package, wanted in PINNED.items():
         if (found := version(package)) != wanted:
-            raise StartError(f"{package} is {found}, the worker is proven with {wanted} only: install the locked packages")
-    if faust.streams._CStreamIterator is None:
-        raise StartError("Faust's compiled stream iterator is missing (NO_CYTHON?): the other one acknowledges skipped events")
+            raise StartError(f"{package} is {found}, expected {wanted}: install requirements.txt")
+    if getattr(faust.streams, "_CStreamIterator", None) is None:
+        raise StartError("Faust's compiled stream iterator is missing (NO_CYTHON?): the other one acknowledges skips")
     faust.serializers.codecs.codecs.pop("pickle", None)  # it would run code that a message brings
 
 
@@ -102,9 +107,10 @@ def faust_app(settings: Settings) -> WorkerApp:
         broker_client_id="tieout-worker",
         broker_session_timeout=session_s,
         broker_heartbeat_interval=min(3.0, session_s / 4),
-        broker_commit_interval=2.0,
+        broker_commit_interval=0.5,
         broker_max_poll_records=_FRAMES_QUEUED,
         consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=client.get("group.instance.id"),
         processing_guarantee="at_least_once",
         store="memory://",
         stream_buffer_maxsize=_FRAMES_QUEUED,
@@ -122,8 +128,9 @@ def faust_app(settings: Settings) -> WorkerApp:
 class _Worker:
     """One run of the worker on one loop."""
 
-    def __init__(self, settings: Settings, reconciler: Reconciler, ops: OpsServer) -> None:
+    def __init__(self, settings: Settings, reconciler: Reconciler, ops: OpsServer, *, sink: bool) -> None:
         self._settings = settings
+        self._sink = sink
         self._reconciler = reconciler
         self._heartbeat = Heartbeat(within_s=_HUNG_S)
         self._handover: Handover | None = None
@@ -132,13 +139,16 @@ class _Worker:
 
     async def serve(self) -> int:
         checkpointer = Checkpointer(self._settings.checkpoint)
-        handover = self._handover = Handover(self._settings, self._reconciler, checkpointer, encoder())
+        downstream = Downstream.of(self._settings) if self._sink else None
+        outputs = Outputs(encoder(), downstream.on_delivery if downstream else None)
+        handover = self._handover = Handover(self._settings, self._reconciler, checkpointer, outputs)
         app = faust_app(self._settings)
-        Agents(app, checkpointer, handover, _no_wait)
+        Agents(app, checkpointer, handover, downstream)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        tasks = [asyncio.create_task(job) for job in (app.start(), checkpointer.run(), self._watch(app, handover))]
+        jobs = [app.start(), checkpointer.run(), self._watch(app, handover)]
+        tasks = [asyncio.create_task(job) for job in ([*jobs, downstream.run()] if downstream else jobs)]
         for task in tasks:
             task.add_done_callback(_end_on_error)
         await stop.wait()
@@ -180,8 +190,4 @@ async def _stop(app: WorkerApp, tasks: list[asyncio.Task[Any]]) -> int:
 
 def _end_on_error(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        end_process(f"{task.get_coro()!r} raised", error)
-
-
-async def _no_wait() -> None:
-    """Nothing downstream can fall behind."""
+        end_process(str(error) or repr(error), error, EXIT_FAILED if isinstance(error, RecordsLost) else EXIT_AGAIN)

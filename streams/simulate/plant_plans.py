@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, Final
 
 from tieout.streams.simulate.facts import CRM, ERP, PSA, SCHED, TIME
-from tieout.streams.simulate.firm import DE, UK, LegalEntity, Project, Worker
+from tieout.streams.simulate.firm import DE, UK, YEAR_START, LegalEntity, Project, RateRow, Worker, price
 from tieout.streams.simulate.instants import HOUR, MINUTE, iso, utc
 from tieout.streams.simulate.masters import contract
 from tieout.streams.simulate.scene import COPIED_AT_ONCE, Outage, Scene, Span
@@ -28,10 +28,11 @@ def new_project(scene: Scene, code: str, le: LegalEntity, at: int, lags: dict[st
 
 def plant_projects(scene: Scene) -> None:
     """Check 02, all facets."""
+    needed = new_project(scene, "MARTIN-24133", UK, utc("2026-03-12T13:00"), {SCHED: None})
+    _demand(scene, needed)
     for code, le, at, missing, lag in (
         ("KITE-24131", UK, "2026-03-10T09:00", PSA, None),
         ("LARK-24132", UK, "2026-03-11T10:20", PSA, 9 * HOUR),
-        ("MARTIN-24133", UK, "2026-03-12T13:00", SCHED, None),
         ("NACHTIGALL-24134", DE, "2026-03-16T08:00", SCHED, 26 * HOUR),
         ("OSPREY-24135", UK, "2026-03-18T11:00", TIME, None),
         ("PELIKAN-24136", DE, "2026-03-19T07:30", TIME, 8 * HOUR),
@@ -54,6 +55,17 @@ def _unsynced(scene: Scene, source: str, code: str, lag: int | None) -> None:
     scene.truth.plant("02", system, code, story, OPEN if lag is None else RESOLVED)
 
 
+def _demand(scene: Scene, project: Project) -> None:
+    """Two seniors for a week, at a price: what is lost when the scheduling system does not know the project."""
+    agreed = RateRow(f"R4-{project.code}-SC", 4, project.code, "SC", price(135, project.le.ccy), YEAR_START)
+    scene.list_rate(agreed, utc("2026-03-12T13:00"))
+    scene.say(PSA, "staffing_demand", f"{project.code}/D1", utc("2026-03-12T13:20"), project_code=project.code,
+              demand_no="D1", role_code="SC", qty_s=75 * 3_600, state="OPEN",
+              **{"from": "2026-03-16", "to": "2026-03-21"})
+    scene.truth.plant("02", "SCHED", project.code, "SCHED never gets the project, two seniors are wanted on it", OPEN,
+                      impact_s=75 * 3_600, impact_minor=1_012_500, currency="GBP")
+
+
 def won(scene: Scene, number: str, le: LegalEntity, at: int, **data: Any) -> None:
     """An opportunity that is won."""
     fields: dict[str, Any] = {
@@ -69,28 +81,37 @@ def _case(scene: Scene, project: str) -> tuple[Project, Worker, str]:
     return scene.firm.projects[project], worker, f"{project}|{worker.no}"
 
 
+def _misses(scene: Scene, check: str, facet: str, project: Project, worker: Worker, days: int, story: str, *,
+            share_bp: int = 10_000) -> None:
+    """A plan of so many days, of which `share_bp` is what the systems differ by; at the price of the first day."""
+    rate = scene.firm.rates[project.code, worker.role][0]
+    hours_s = worker.day_s * days * share_bp // 10_000
+    scene.truth.plant(check, facet, f"{project.code}|{worker.no}", story, OPEN, impact_s=hours_s,
+                      impact_minor=rate.price.amount(hours_s), currency=rate.price.ccy)
+
+
 def plant_reflections(scene: Scene) -> None:
     """Check 16."""
     project, worker, key = _case(scene, "ACME-24017")
     scene.staff(project, worker, utc("2026-03-11T11:15"), TWO_WEEKS, systems=(SCHED, ERP))
-    scene.truth.plant("16", "PSA", key, "the PSA never gets the assignment")
+    _misses(scene, "16", "PSA", project, worker, 10, "the PSA never gets the assignment")
     project, worker, key = _case(scene, "BOLT-24021")
     scene.staff(project, worker, utc("2026-03-12T09:40"), TWO_WEEKS, psa_us=8 * HOUR)
     scene.truth.plant("16", "PSA", key, "the PSA gets the assignment after 8 h", RESOLVED)
     project, worker, key = _case(scene, "GREIF-24108")
     plan = scene.staff(project, worker, utc("2026-03-10T08:00"), TWO_WEEKS, own_ids=True)
     scene.say(PSA, "assignment", f"PSA-{plan}", utc("2026-03-13T09:00"), "deleted")
-    scene.truth.plant("16", "PSA", key, "deleted in the PSA alone")
+    _misses(scene, "16", "PSA", project, worker, 10, "deleted in the PSA alone")
     project, worker, key = _case(scene, "CRANE-24030")
     scene.staff(project, worker, utc("2026-03-12T14:00"), TWO_WEEKS, systems=(SCHED, PSA))
-    scene.truth.plant("16", "ERP", key, "the ERP never forecasts it")
+    _misses(scene, "16", "ERP", project, worker, 10, "the ERP never forecasts it")
     project, worker, key = _case(scene, "HABICHT-24112")
     scene.staff(project, worker, utc("2026-03-16T13:00"), TWO_WEEKS, erp_us=44 * HOUR)
     scene.truth.plant("16", "ERP", key, "the ERP forecasts it after 44 h", RESOLVED)
     project, worker, key = _case(scene, "FALKE-24104")
     scene.staff(project, worker, utc("2026-03-17T07:30"), THIRD_WEEK, systems=(SCHED,))
-    scene.truth.plant("16", "PSA", key, "planned in scheduling only")
-    scene.truth.plant("16", "ERP", key, "planned in scheduling only")
+    for facet in ("PSA", "ERP"):
+        _misses(scene, "16", facet, project, worker, 5, "planned in scheduling only")
     project, worker, key = _case(scene, "DELTA-24035")
     at = utc("2026-03-18T08:30")
     plan = scene.staff(project, worker, at, THIRD_WEEK, systems=(SCHED, ERP))
@@ -103,7 +124,7 @@ def plant_drift(scene: Scene) -> None:
     """Check 17."""
     project, worker, key = _case(scene, "ACME-24017")
     scene.staff(project, worker, utc("2026-03-11T12:00"), TWO_WEEKS, differing={PSA: {"alloc_value": 5_000}})
-    scene.truth.plant("17", "HOURS", key, "the PSA plans half of the hours")
+    _misses(scene, "17", "HOURS", project, worker, 10, "the PSA plans half of the hours", share_bp=5_000)
     project, worker, key = _case(scene, "JUPITER-24120")
     plan = scene.staff(project, worker, utc("2026-03-11T12:00"), TWO_WEEKS)
     for source, at in ((SCHED, "2026-03-13T10:00"), (PSA, "2026-03-14T12:00"), (ERP, "2026-03-14T16:00")):

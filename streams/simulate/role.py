@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from tieout.streams.pressure import RecordsLost
 from tieout.streams.simulate.capture import write_capture
 from tieout.streams.simulate.facts import TOPICS
 from tieout.streams.simulate.instants import iso
-from tieout.streams.simulate.play import Player, Progress
+from tieout.streams.simulate.play import NotWritten, Player, Progress
 from tieout.streams.simulate.story import SEED, Story, tell
 from tieout.streams.simulate.truth import Truth
 
 if TYPE_CHECKING:
     from tieout.streams.settings import Settings
+
+__all__ = ["NotWritten", "Options", "RecordsLost", "read_truth", "run", "write_truth"]
 
 HOURS_PER_S: Final = 15.0
 _AHEAD_BYTES: Final = 1_500_000  # unread on one raw partition; the embedded broker forgets beyond 5 MB

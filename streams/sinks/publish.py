@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from pathlib import Path
 from typing import Final
+
+import duckdb
 
 from tieout.streams import clock
 from tieout.streams.sinks.store import Store
@@ -48,10 +49,9 @@ class Publisher:
         began_s = clock.monotonic_s()
         now_us = clock.now_us()
         try:
-            store.checkpoint()
-            self._swap(self._copy(store.path, f"analytics_{now_us}.duckdb"))
+            self._swap(self._copy(store, f"analytics_{now_us}.duckdb"))
             self._remove_old()
-        except OSError as error:
+        except (OSError, duckdb.Error) as error:
             log.error("snapshot not published, readers keep the one before: %s", error)
             self._next_s = clock.monotonic_s() + self._every_s
             return False
@@ -60,12 +60,12 @@ class Publisher:
         self.published_us = now_us
         return True
 
-    def _copy(self, source: Path, name: str) -> str:
+    def _copy(self, store: Store, name: str) -> str:
         hidden = self._directory / f".{name}"
         try:
-            shutil.copyfile(source, hidden)
+            store.copy_to(hidden)
             hidden.rename(self._directory / name)
-        except OSError:
+        except (OSError, duckdb.Error):
             hidden.unlink(missing_ok=True)
             raise
         return name

@@ -112,12 +112,7 @@ class Sink:
             log.error("the store cannot be opened: %s", error)
 
     def _publish(self) -> None:
-        try:
-            published = self._publisher.publish(self._store)
-        except duckdb.Error as error:  # CHECKPOINT on a full disk: writing meets the same and waits
-            log.error("snapshot not published, readers keep the one before: %s", error)
-            return
-        if published:
+        if self._publisher.publish(self._store):
             self._written = False
             gauge("tieout_snapshot_last_success_timestamp_seconds").set(clock.now_us() / 1e6)
         self._show_lag()

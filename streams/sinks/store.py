@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from tieout.streams.sinks.comments import statements
 from tieout.streams.sinks.tables import DEAD_LETTER, HISTORY, OUTPUT_TABLES, PARKED, SCHEMA_VERSION, Table, ddl
 
 Offsets = Mapping[tuple[str, int], int]  # (topic, partition) -> offset of the next record to read
+_CHUNK_BYTES: Final = 4_194_304
 KEY, GONE = "_key", "_gone"  # columns that a batch's frame has beside those of its table
 
 HARDENED: Final[Mapping[str, str]] = {
@@ -82,10 +84,14 @@ class Store:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._db = _connect(self.path)
+        self._file = -1
         try:
+            # Opened once and never closed before DuckDB has closed the file: DuckDB's lock is a POSIX lock, which a
+            # process loses as soon as it closes any descriptor of the file, one that it only read from included.
+            self._file = os.open(self.path, os.O_RDONLY)
             self._prepare()
         except BaseException:
-            self._db.close()
+            self.close()
             raise
 
     def __enter__(self) -> Self:
@@ -99,10 +105,21 @@ class Store:
     def close(self) -> None:
         """Give the file back; what was written is durable already."""
         self._db.close()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def checkpoint(self) -> None:
-        """Make the main file self-contained, so that a copy of it is a snapshot."""
+        """Make the main file self-contained: it needs no write-ahead log beside it."""
         self._db.execute("CHECKPOINT")
+
+    def copy_to(self, target: Path) -> None:
+        """Write a consistent, self-contained copy; OSError or duckdb.Error on a full disk."""
+        self.checkpoint()
+        with target.open("wb", buffering=0) as copy:
+            at = 0
+            while chunk := os.pread(self._file, _CHUNK_BYTES, at):
+                at += copy.write(chunk)
 
     def write(
         self,

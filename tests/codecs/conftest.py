@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tieout.codecs.errors import DecodeError
 from tieout.codecs.formats import Codec
@@ -15,6 +16,9 @@ from tieout.codecs.records import Headers, RawRecord
 
 GOLDEN = Path(__file__).parent / "golden"
 TRAILING = (b"x", b"{}", b"\x00", b",", b"]", b"null")
+
+settings.register_profile("no-deadline", deadline=None)  # a busy machine is no failure
+settings.load_profile("no-deadline")
 
 MakeRaw = Callable[..., RawRecord]
 

@@ -129,7 +129,8 @@ def test_texts(value: Any, text: str) -> None:
 def test_what_has_no_text() -> None:
     with pytest.raises(LossyNumber):
         text_of(7.5)
-    for value in ([], {}, None, Span(1)):
+    values: list[Any] = [[], {}, None, Span(1)]
+    for value in values:
         with pytest.raises(BadValue):
             text_of(value)
 

@@ -108,7 +108,7 @@ def test_damage_is_refused(raw: MakeRaw, refuses_damage: Callable[..., None]) ->
     refuses_damage(CODEC, raw(envelope(), key=KEY))
 
 
-CONTROL = [
+CONTROL: list[tuple[str, Any, Decoded]] = [
     # what                     value                                                            decoded
     ("tombstone",              None,                                                  Decoded(filtered="tombstone")),
     ("heartbeat",              {"ts_ms": 1773164531000},                Decoded((), WATERMARK_US, heartbeat=True)),

@@ -22,7 +22,7 @@ def mysql(file: str, pos: int, row: int | None = 0) -> dict[str, Any]:
     return {"connector": "mysql", "file": file, "pos": pos, "row": row}
 
 
-ORDERS = {
+ORDERS: dict[str, list[dict[str, Any]]] = {
     "postgresql: snapshot, then interleaved transactions whose lsns go down": [
         pg('[null,"90"]', 90), pg('[null,"95"]', 95), pg('["99","120"]', 120), pg('["130","110"]', 110),
         pg('["130","1000"]', 1000), pg('["9999","200"]', 200)],
@@ -51,9 +51,10 @@ def test_tokens_sort_as_text(name: str) -> None:
     assert len(set(tokens)) == len(tokens)
 
 
-REFUSED = [{}, {"connector": "mongodb"}, {"connector": 7}, pg("nonsense", 1), pg('["a","b"]', 1), pg("[]", 1),
-           {"connector": "postgresql", "lsn": -1}, {"connector": "postgresql", "lsn": "x"}, mssql("", None, 1),
-           mysql("binlog", 4), {"connector": "mysql", "file": "b.1"}, {"connector": "oracle"}]
+REFUSED: list[dict[str, Any]] = [
+    {}, {"connector": "mongodb"}, {"connector": 7}, pg("nonsense", 1), pg('["a","b"]', 1), pg("[]", 1),
+    {"connector": "postgresql", "lsn": -1}, {"connector": "postgresql", "lsn": "x"}, mssql("", None, 1),
+    mysql("binlog", 4), {"connector": "mysql", "file": "b.1"}, {"connector": "oracle"}]
 
 
 @pytest.mark.parametrize("source", REFUSED)

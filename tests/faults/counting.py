@@ -46,7 +46,7 @@ class CountingState:
 
 
 def apply(state: CountingState, frame: Frame) -> list[Outcome]:
-    """Two outcomes a change: an event that must come exactly once, and the state of its key."""
+    """An event a change, which must come exactly once, and the state of its key in a cell."""
     outcomes: list[Outcome] = []
     for change in frame.changes:
         if change.key == POISON:
@@ -57,7 +57,15 @@ def apply(state: CountingState, frame: Frame) -> list[Outcome]:
     return outcomes
 
 
-COUNTING = Reconciler(CountingState, apply, TABLES)
+def settle(state: CountingState) -> list[Outcome]:
+    """One cell that moves with everything: the sum of all counts."""
+    total = sum(state.counts.values())
+    row = {**_CELL, "axis": state.axis.value, "partition": state.partition, "project_code": None, "numerator": total}
+    return [Outcome(Output.KPI_STATE, f"total-{state.partition}", row)]
+
+
+_CELL = {"kpi": "counted", "measure": "VALUE", "unit": "1", "as_of": 0}
+COUNTING = Reconciler(CountingState, apply, settle, TABLES)
 
 
 def _event(change: Change, number: int, now_us: int) -> dict[str, Any]:
@@ -68,7 +76,5 @@ def _event(change: Change, number: int, now_us: int) -> dict[str, Any]:
 
 
 def _cell(state: CountingState, change: Change, number: int, now_us: int) -> dict[str, Any]:
-    return {
-        "kpi": "counted", "measure": "VALUE", "axis": state.axis.value, "partition": state.partition,
-        "project_code": change.key, "numerator": number, "unit": "1", "as_of": now_us,
-    }
+    place = {"axis": state.axis.value, "partition": state.partition}
+    return {**_CELL, **place, "project_code": change.key, "numerator": number, "as_of": now_us}

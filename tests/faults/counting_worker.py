@@ -6,13 +6,13 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from counting import COUNTING
+from faults.counting import COUNTING
 
 from tieout.streams import logging, settings, worker
 
 if __name__ == "__main__":
     configured = settings.load(env=os.environ)
     logging.configure(configured.log, "worker")
-    sys.exit(worker.run(configured, COUNTING))
+    sys.exit(worker.run(configured, COUNTING, sink=False))

@@ -17,24 +17,27 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, cast
 
 import orjson
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from counting import TABLES
+from faults.counting import TABLES
 
 from tieout.reconcilers.changes import Change, Frame, Op
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import Output
 from tieout.streams import topics
 from tieout.streams.settings import Kafka, Settings
-from tieout.streams.tables import LEDGER, Place, progress
+from tieout.streams.tables import Place, progress
 
 WORKER: Final = Path(__file__).with_name("counting_worker.py")
 SESSION_MS: Final = 6_000
 KEYS: Final = 997  # a partition
 EXIT_AGAIN: Final = 70
+SEED: Final = int(os.environ.get("TIEOUT_TEST_SEED", "20260310"))
+KILLS: Final = int(os.environ.get("TIEOUT_TEST_KILLS", "30"))
+RESTARTS: Final = int(os.environ.get("TIEOUT_TEST_RESTARTS", "20"))
 
 
 def settings(bootstrap: str, partitions: int = 4) -> Settings:
@@ -51,14 +54,9 @@ def environment(shared: Settings, **more: str) -> dict[str, str]:
 
 
 def make_topics(shared: Settings) -> None:
-    """Fresh topics: those of an earlier test are deleted first."""
-    admin = AdminClient(shared.kafka_client())
-    wanted = topics.desired(shared, (LEDGER, *TABLES))
-    if old := [topic.name for topic in wanted if topic.name in admin.list_topics(timeout=10).topics]:
-        for future in admin.delete_topics(old).values():
-            future.result(10)
-        wait_until(lambda: not set(old) & admin.list_topics(timeout=10).topics.keys(), 20, "topics deleted")
-    topics.apply(admin, topics.plan(admin, wanted))
+    """All topics of ours on an empty broker."""
+    admin = AdminClient({"bootstrap.servers": shared.kafka.client["bootstrap.servers"]})
+    topics.apply(admin, topics.plan(admin, topics.desired(shared, TABLES)))
 
 
 class Proc:
@@ -99,7 +97,8 @@ class Proc:
         if code is None:
             return False
         self.ended += 1
-        assert code == EXIT_AGAIN and self.ended < 4, f"exit {code}, see {self.log}:\n{self.tail()}"
+        assert code == EXIT_AGAIN, f"exit {code}, see {self.log}:\n{self.tail()}"
+        assert self.ended < 4, f"it ends again and again, see {self.log}:\n{self.tail()}"
         self.start()
         return True
 
@@ -123,8 +122,7 @@ def workers(shared: Settings, folder: Path, count: int = 1, **more: str) -> Iter
     """`count` counting workers, ended when the test is."""
     procs: list[Proc] = []
     try:
-        for number in range(count):
-            procs.append(worker(shared, folder, number, **more))
+        procs.extend(worker(shared, folder, number, **more) for number in range(count))
         yield procs
     finally:
         for proc in procs:
@@ -211,9 +209,10 @@ def applied(shared: Settings) -> bool:
     consumer = Consumer({**shared.kafka_client(), "group.id": "verdict"})
     try:
         for partition in range(shared.kafka.partitions):
-            ends = consumer.get_watermark_offsets(TopicPartition(topics.changes_topic(Axis.PROJECT), partition), timeout=10)
+            frames = TopicPartition(topics.changes_topic(Axis.PROJECT), partition)
+            _, end = consumer.get_watermark_offsets(frames, timeout=10)
             last = progress(shared.kafka_client(), Place(Axis.PROJECT, partition))
-            if (last.next_offset if last else 0) != ends[1]:
+            if (last.next_offset if last else 0) != end:
                 return False
         return True
     finally:
@@ -247,7 +246,8 @@ def verdict(shared: Settings, sent: Counter[tuple[int, str]]) -> dict[str, int]:
     lost, invented = expected - seen.keys(), seen.keys() - expected
     twice = [event for event, number in seen.items() if number > 1]
     report = {"sent": len(expected), "lost": len(lost), "twice": len(twice), "invented": len(invented)}
-    assert not (lost or twice or invented), f"{report}: e.g. {sorted(lost)[:3]} {twice[:3]} {sorted(invented)[:3]}"
+    wrong = [*sorted(lost)[:3], *twice[:3], *sorted(invented)[:3]]
+    assert not wrong, f"{report}: e.g. {wrong}"
     assert counted(shared) == by_key, "the tables differ from what was sent"
     return report
 
@@ -278,6 +278,6 @@ def read_all(shared: Settings, topic: str) -> Iterator[tuple[dict[str, str], byt
                 assert error.code() == KafkaError._PARTITION_EOF, error
                 left -= 1
                 continue
-            headers: dict[str, Any] = {name: value.decode() for name, value in message.headers() or ()}
-            yield {"key": message.key().decode(), **headers}, message.value()
+            headers = {name: value.decode() for name, value in cast("list[tuple[str, bytes]]", message.headers() or [])}
+            yield {"key": cast(bytes, message.key()).decode(), **headers}, cast(bytes, message.value())
     consumer.close()

@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
+import orjson
 from firm import SYSTEMS, assignment, change, day, entry, fixture, gbp, posted, rate, us
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tieout.reconcilers.changes import Change, Frame, Op
-from tieout.reconcilers.engine import State, apply
+from tieout.reconcilers.engine import State, apply, settle
 from tieout.reconcilers.entities import ENTITIES, Axis, Reach
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
@@ -58,8 +60,8 @@ def _work(rng: random.Random, number: int) -> list[Change]:
                                 work_date=day("2026-03-09") + rng.randrange(7), qty_s=rng.choice((3_600, 27_000)))
     found = [entry("TIME", f"E{number}", at, state="SUBMITTED", **work),
              entry("TIME", f"E{number}", _minute(at, 60), **work)]
-    found.append(entry("PSA", f"E{number}", _minute(at, rng.randrange(30, 600)), source_rate=gbp(rng.choice((150, 165))),
-                       **{**work, "qty_s": work["qty_s"] + rng.choice((0, 0, 0, 1_800))}))
+    found.append(entry("PSA", f"E{number}", _minute(at, rng.randrange(30, 600)), **{
+        **work, "source_rate": gbp(rng.choice((150, 165))), "qty_s": work["qty_s"] + rng.choice((0, 0, 0, 1_800))}))
     if rng.random() < 0.8:
         found.append(posted(f"E{number}", _minute(at, rng.randrange(60, 3_000)), project_code=project, worker_no=worker,
                             work_date=work["work_date"], qty_s=work["qty_s"]))
@@ -86,7 +88,8 @@ def _plan(rng: random.Random, number: int) -> list[Change]:
     for system in ("PSA", "ERP"):
         if rng.random() < 0.7:
             share = rng.choice((10_000, 10_000, 5_000))
-            found.append(assignment(system, f"B{number}", _minute(at, rng.randrange(10, 200)), alloc_value=share, **where))
+            later = _minute(at, rng.randrange(10, 200))
+            found.append(assignment(system, f"B{number}", later, alloc_value=share, **where))
     if rng.random() < 0.3:
         found.append(assignment("SCHED", f"B{number}", _minute(at, 2_000), op=Op.DELETE, **where))
     return found
@@ -128,7 +131,7 @@ class Run:
                 changes = tuple(one for one in released if partition in self._targets(one))
                 frame = Frame("run", number, self.now, changes, watermarks,
                               {f"{name}/one": [f"raw.{name}/0"] for name in SYSTEMS})
-                self._publish(apply(state, frame))
+                self._publish(apply(state, frame) + settle(state))
                 if self.rng.random() < self.restart:
                     self._restart(partition)
         return self
@@ -164,7 +167,7 @@ class Run:
         for table, key, value in self.states[partition].drain():
             self.tables[partition][table, key] = value
         fresh = State(Axis.PROJECT, partition, self.partitions, Policy())
-        for (table, key), value in json.loads(json.dumps([*map(list, self.tables[partition].items())])):
+        for (table, key), value in orjson.loads(orjson.dumps([*map(list, self.tables[partition].items())])):
             if value is not None:
                 fresh.restore(table, key, value)
         fresh.restored()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from firm import Firm, assignment, change, day, entry, fixture, gbp, posted, rate, us
+
 from tieout.reconcilers.changes import Op
 from tieout.reconcilers.outcomes import Output
 
@@ -75,7 +76,8 @@ def test_the_entry_is_held_while_no_assignment_is_there() -> None:
     it = firm().take(entry("TIME", "E1", "2026-03-10T10:00:00Z", **work), posted("E1", "2026-03-10T10:00:00Z", **work))
     assert it.entry("E1")["state"] == "APPROVED_PENDING"
     it.until("2026-03-11T10:00:00Z")
-    assert (it.entry("E1")["state"], it.entry("E1")["top_hold"], it.entry("E1")["held_minor"]) == ("HELD", "H04", 90_000)
+    row = it.entry("E1")
+    assert (row["state"], row["top_hold"], row["held_minor"]) == ("HELD", "H04", 90_000)
 
 
 @pytest.mark.parametrize("order", [(5001, 5002), (5002, 5001)])
@@ -103,13 +105,13 @@ def test_duplicates_and_an_older_snapshot_count_once() -> None:
     assert it.kpi("events", measure="STALE", object="time_entry") == 1
 
 
-MARKS = {system: "2026-03-24T14:05:00Z" for system in ("PSA", "SCHED", "TIME", "HCM", "CRM")}
+MARKS = dict.fromkeys(("PSA", "SCHED", "TIME", "HCM", "CRM"), "2026-03-24T14:05:00Z")
 
 
 def stale_firm() -> Firm:
     it = firm().take(entry("TIME", "E1", "2026-03-24T14:05:00Z", work_date=day("2026-03-24")),
                      marks={**MARKS, "ERP": "2026-03-24T14:00:00Z"})
-    return it.take(now="2026-03-24T18:05:00Z", marks={name: "2026-03-24T18:05:00Z" for name in MARKS})
+    return it.take(now="2026-03-24T18:05:00Z", marks=dict.fromkeys(MARKS, "2026-03-24T18:05:00Z"))
 
 
 def test_a_stale_counterpart_suppresses_what_depends_on_it() -> None:
@@ -118,11 +120,14 @@ def test_a_stale_counterpart_suppresses_what_depends_on_it() -> None:
     assert (found["code"], found["business_key"], found["opened_at"]) == (
         "SOURCE_STALE", "ERP/one", us("2026-03-24T15:30:00Z"))
     assert it.entry("E1")["state"] == "APPROVED_PENDING"
+    [waits] = it.findings("TIME_LATE_TO_ERP")
+    assert (waits["status"], waits["facet"], waits["opened_at"]) == ("SUPPRESSED", "STAGED", None)
+    assert it.kpi("unevaluated", source="ERP/one", measure="VALUE") == 112_500
 
 
 def test_absence_is_proved_when_the_stale_source_returns_without_the_record() -> None:
     it = stale_firm()
-    marks = {name: "2026-03-24T18:30:00Z" for name in (*MARKS, "ERP")}
+    marks = dict.fromkeys((*MARKS, "ERP"), "2026-03-24T18:30:00Z")
     it.take(now="2026-03-24T18:30:00Z", marks=marks)
     [found] = it.findings("TIME_LATE_TO_ERP")
     assert (found["facet"], found["opened_at"], found["onset_at"]) == (
@@ -133,9 +138,10 @@ def test_absence_is_proved_when_the_stale_source_returns_without_the_record() ->
 def test_nothing_opens_when_the_stale_source_returns_with_the_record() -> None:
     it = stale_firm()
     record = posted("E1", "2026-03-24T17:50:00Z", work_date=day("2026-03-24"), accounting_date=day("2026-03-24"))
-    it.take(record, now="2026-03-24T18:30:00Z", marks={name: "2026-03-24T18:30:00Z" for name in (*MARKS, "ERP")})
+    it.take(record, now="2026-03-24T18:30:00Z", marks=dict.fromkeys((*MARKS, "ERP"), "2026-03-24T18:30:00Z"))
     assert it.findings("TIME_LATE_TO_ERP") == []
     assert it.entry("E1")["state"] == "READY"
+    assert it.kpi("unevaluated") == 0
 
 
 def test_a_missing_rate_counts_hours_but_no_money_until_it_is_found() -> None:

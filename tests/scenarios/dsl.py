@@ -90,7 +90,7 @@ class Capture:
         for key in keys:
             self.update(key, at=at, state="APPROVED")
 
-    def post(self, key: str, *, at: str, txn: str | None = None, **changed: Any) -> None:
+    def post(self, key: str, *, at: str, txn: str | None = None, arrives: str | None = None, **changed: Any) -> None:
         """The ERP posts the entry's cost."""
         row = self.entries[key]
         posting = {
@@ -98,7 +98,7 @@ class Capture:
             "worker_no": row["worker_no"], "work_date": row["work_date"], "accounting_date": row["work_date"],
             "txn_type": "COST", "qty_s": row["qty_s"], "voucher": f"V-{key}",
         } | changed  # fmt: skip
-        self.put(ERP, "posted_labour", at=at, **posting)
+        self.put(ERP, "posted_labour", at=at, arrives=arrives, **posting)
 
     def assign(self, subject: str, sources: tuple[str, ...], *, at: str, worker: str = "W1001", project: str = P, role: str = "SA",
                since: str = "2026-03-02", until: str = "2026-03-28", firm: str = "HARD", share_bp: int = 10_000) -> None:
@@ -136,8 +136,8 @@ LEGAL_ENTITIES = (
 )  # fmt: skip
 
 
-def fixture() -> Capture:
-    """F0 of the domain model, section 7."""
+def fixture(*, assigned: bool = True) -> Capture:
+    """F0 of the domain model, section 7; without the assignment A1 if so asked."""
     firm = Capture()
     for code, country, ccy, tz, region in LEGAL_ENTITIES:
         firm.put(ERP, "legal_entity", at=BEFORE, le_code=code, name=code, country=country, base_ccy=ccy, tz=tz, region=region,
@@ -147,7 +147,7 @@ def fixture() -> Capture:
         firm.put(HCM, "resource", at=BEFORE, worker_no=worker, type="EMPLOYEE", state="ACTIVE", tz=tz, calendar_id=calendar,
                  home_region="AMER" if calendar == "LA" else "EMEA", role_code=role, fte_bp=10_000, hire_date="2020-01-01")
     for calendar in ("LON", "LA"):
-        for day in (date(2026, 1, 1) + timedelta(days=n) for n in range(365)):
+        for day in (date(2026, 2, 1) + timedelta(days=n) for n in range(150)):
             if day.isoweekday() <= 5:
                 firm.put(HCM, "calendar_day", at=BEFORE, calendar_id=calendar, day=day.isoformat(), work_s=27_000, holiday=False)
     project(firm, P, le="UK01", ccy="GBP", region="EMEA", customer="C-ACME")
@@ -158,12 +158,13 @@ def fixture() -> Capture:
     firm.publish("R-LIST-SC", "*", "SC", rate(120), since="2026-01-01", at=BEFORE, level=8)
     firm.publish("K-P-SA", P, "SA", rate(70), since="2026-01-01", at=BEFORE, kind="COST")
     firm.publish("K-P-SC", P, "SC", rate(55), since="2026-01-01", at=BEFORE, kind="COST")
-    firm.assign("A1", (SCHED, PSA, ERP), at="2026-02-27T15:44:00Z")
+    if assigned:
+        firm.assign("A1", (SCHED, PSA, ERP), at="2026-02-27T15:44:00Z")
     return firm
 
 
-def project(firm: Capture, code: str, *, le: str, ccy: str, region: str, customer: str, sources: tuple[str, ...] = (ERP, PSA, SCHED, TIME),
-            at: str = BEFORE) -> None:
+def project(firm: Capture, code: str, *, le: str, ccy: str, region: str, customer: str, free_time: bool = False,
+            sources: tuple[str, ...] = (ERP, PSA, SCHED, TIME), at: str = BEFORE) -> None:
     """A time-and-materials project with its customer, contract and line, known to these systems."""
     contract = f"K-{code}"
     firm.put(ERP, "customer", at=at, customer_no=customer, name=customer, payment_terms="N30", po_required=False)
@@ -172,6 +173,6 @@ def project(firm: Capture, code: str, *, le: str, ccy: str, region: str, custome
     firm.put(ERP, "contract_line", at=at, contract_no=contract, line_no=1, customer_no=customer, le_code=le, ccy=ccy,
              from_="2026-01-05", to="2027-01-01", method="TM", rate_basis="TRANSACTION_DATE", retro_policy="BILL_DELTA")
     whole = {"customer_no": customer, "contract_no": contract, "le_code": le, "ccy": ccy, "region": region, "practice": "ARCH",
-             "project_type": "EXTERNAL", "billable": True, "allow_time_without_assignment": False}  # fmt: skip
+             "project_type": "EXTERNAL", "billable": True, "allow_time_without_assignment": free_time}  # fmt: skip
     for source in sources:
         firm.put(source, "project", at=at, project_code=code, name=code, state="OPEN", **(whole if source == ERP else {}))

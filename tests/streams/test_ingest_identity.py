@@ -147,3 +147,13 @@ def test_rows_are_drained_once() -> None:
     identity.place(change("wbs_task", "A:1", project_code="A"))
     assert identity.drain() == {"home|wbs_task|A:1": "A"}
     assert identity.drain() == {}
+
+
+def test_only_its_own_system_gives_a_time_entry_its_home() -> None:
+    """Whoever is faster, the PSA or the time system, the entry lives where the time system put it first."""
+    identity = Identity(systems={"TIME", "PSA"})
+    mirror = Change("time_entry", "TIME:1", Op.UPSERT, "PSA/certinia", "a1", 1, "1", {"project_code": "OTHER"})
+    own = Change("time_entry", "TIME:1", Op.UPSERT, "TIME/kimai", "1", 1, "1", {"project_code": "ACME"})
+    assert identity.place(mirror) == (Need("home|time_entry|TIME:1"), [])
+    assert identity.place(own)[0] == Place("ACME")
+    assert identity.place(mirror)[0] == Place("ACME")

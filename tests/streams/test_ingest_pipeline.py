@@ -60,7 +60,7 @@ def keys(batches: Iterable[Batch]) -> list[str]:
     return list(seen.values())
 
 
-# --- where records end -------------------------------------------------------------------------------------------------
+# --- where records end ----------------------------------------------------------------------------------------------
 
 
 def test_a_broadcast_change_goes_to_every_partition_and_a_keyed_one_to_one() -> None:
@@ -106,7 +106,7 @@ def test_a_dead_letter_carries_reason_hint_and_where_it_belongs() -> None:
     assert letter.hint
 
 
-# --- parking -----------------------------------------------------------------------------------------------------------
+# --- parking --------------------------------------------------------------------------------------------------------
 
 
 def test_what_waits_is_released_in_order_behind_what_it_waited_for() -> None:
@@ -126,12 +126,12 @@ def test_one_release_leads_to_the_next() -> None:
     ingest = pipeline()
     batches = [ingest.take([
         record("erp", 0, event("coverage.upserted", ERP, "c", {
-            "le_code": "UK", "invoice_no": "I", "line_no": 1, "target": "TIME:9"})),
-        by_id(0, entity="time_entry", id="9", seq="1", origin_system="TIME", origin_id="9",
+            "le_code": "UK", "invoice_no": "I", "line_no": 1, "target": "PSA:9"})),
+        by_id(0, entity="time_entry", id="9", seq="1", origin_system="PSA", origin_id="9",
               project_code={"$ref": ["project", "a0"]}),
         by_id(1, entity="project", id="a0", seq="2", project_code="ACME"),
     ])]
-    assert keys(batches) == ["ACME", "TIME:9", "UK:I:1:TIME:9"]
+    assert keys(batches) == ["ACME", "PSA:9", "UK:I:1:PSA:9"]
     assert batches[0].parked == dict.fromkeys(batches[0].parked)  # parked and released within one batch: tombstones
 
 
@@ -140,7 +140,7 @@ def test_a_parked_change_that_comes_again_waits_once() -> None:
     ingest = pipeline()
     ingest.take([waiting, waiting])
     assert dict(ingest.totals["PSA/certinia|wbs_task"], last_event_us=0) == {
-        "received": 2, "parked": 1, "duplicate": 1, "last_event_us": 0}
+        "received": 2, "parked": 1, "filtered": 1, "last_event_us": 0}
     batch = ingest.take([by_id(1, entity="project", id="a0", seq="2", project_code="ACME")])
     assert keys([batch]) == ["ACME", "ACME:1"]
 
@@ -175,7 +175,7 @@ def restored(xref: dict[str, str], parked: dict[str, Parked | None]) -> tuple[Id
     return identity, parking
 
 
-# --- time --------------------------------------------------------------------------------------------------------------
+# --- time -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_log_clock_is_the_largest_timestamp_and_never_goes_back() -> None:
@@ -232,7 +232,7 @@ def test_large_changes_make_small_frames() -> None:
     assert max(sizes) < 3_000
 
 
-# --- properties over any stream of records -----------------------------------------------------------------------------
+# --- properties over any stream of records --------------------------------------------------------------------------
 
 CODES = st.sampled_from(["P1", "P2", "P3", None])
 NUMBERS = st.integers(0, 4)
@@ -301,7 +301,7 @@ def test_every_record_ends_in_exactly_one_place(batches: list[list[RawRecord]]) 
     assert sum(map(len, batches)) + rekeyed == sum(total["received"] for total in totals) + statements
     arrived = reached(out)
     for name, total in ingest.totals.items():
-        put_aside = total["parked"] + total["filtered"] + total["dead_lettered"] + total["duplicate"]
+        put_aside = total["parked"] + total["filtered"] + total["dead_lettered"]
         assert total["received"] == arrived[name] + put_aside, name
     assert sum(total["parked"] for total in totals) == len(ingest.parking)
     assert sum(total["dead_lettered"] for total in totals) == sum(len(batch.dead_letters) for batch in out)
@@ -386,7 +386,7 @@ def test_counts_are_totals_on_the_control_axis_only() -> None:
     second = ingest.take([record("time", 1, b"{")])
     assert all(not frame.counts for axis, _, frame in first.frames if axis is Axis.PROJECT)
     assert _counts(first) == {"TIME/kimai|time_entry": {"received": 1, "last_event_us": T0_MS * 1_000}}
-    assert _counts(second) == {**_counts(first), "TIME/kimai|*": {"received": 1, "dead_lettered": 1}}
+    assert _counts(second) == {**_counts(first), "TIME/kimai|unknown": {"received": 1, "dead_lettered": 1}}
     assert _counts(ingest.tick()) == {}  # nothing new to say
 
 

@@ -197,9 +197,7 @@ CONTRACT = {
     "finding_event": "finding_id code facet entity business_key attribute systems episode step at actor reason",
     "source": "system instance object watermark_at last_event_at state received applied duplicates stale parked filtered "
               "dead_lettered",
-    **{view: "kpi measure le_code region practice project_code billing_cycle_id currency state hold_code value numerator "
-             "denominator unit as_of complete_through freshness"
-       for view in ("kpi", "kpi_history", *(f"kpi_{kpi.id}" for kpi in KPIS))},
+    **dict.fromkeys(("kpi", "kpi_history", *(f"kpi_{kpi.id}" for kpi in KPIS)), "kpi measure le_code region practice project_code billing_cycle_id currency state hold_code value numerator " "denominator unit as_of complete_through freshness"),
     "dead_letter": "", "parked": "", "meta_freshness": "",
 }
 

@@ -41,6 +41,11 @@ SELECT code, arg_max(next, n) AS root FROM chain GROUP BY code;
 SET VARIABLE roots = (SELECT map(coalesce(list(code), []::VARCHAR[]), coalesce(list(root), []::VARCHAR[])) FROM renamed);
 CREATE MACRO canon(code) AS coalesce(getvariable('roots')[code], code);
 
+-- What a project was called before, and until when.
+CREATE TABLE former AS
+SELECT canon(data ->> 'new') AS root, data ->> 'old' AS code, min(commit_us) AS until_us
+FROM canonical WHERE entity = 'project' AND op = 'rekeyed' GROUP BY ALL;
+
 CREATE TABLE ev AS
 WITH once AS (
     SELECT *, row_number() OVER (PARTITION BY source, id ORDER BY seq DESC) AS copy FROM canonical

@@ -24,6 +24,19 @@ UNION SELECT entry_key, 7, practice FROM entry_project
 UNION SELECT entry_key, 8, '*' FROM entry
 UNION SELECT entry_key, 9, worker FROM entry_project;
 
+-- The PSA claims that an entry is billed; two business days of its legal entity later that must be true.
+CREATE TABLE claim AS
+WITH said AS (
+    SELECT entry_key, project, from_us, to_us, coalesce(billed, false) AND NOT deleted AS billed,
+           coalesce(lag(billed) OVER (PARTITION BY entry_key ORDER BY from_us), false)
+               AND NOT coalesce(lag(deleted) OVER (PARTITION BY entry_key ORDER BY from_us), false) AS before
+    FROM entry_s WHERE system = 'PSA'
+), starts AS (SELECT entry_key, project, from_us FROM said WHERE billed AND NOT before)
+SELECT s.entry_key, s.from_us AS claimed_us, business_deadline(s.from_us, 16, coalesce(e.tz, 'UTC')) AS due_us,
+       coalesce((SELECT min(x.from_us) FROM said x WHERE x.entry_key = s.entry_key AND x.from_us > s.from_us AND NOT x.billed), infinity()) AS until_us
+FROM starts s LEFT JOIN project_g p ON p.project = s.project AND p.from_us <= s.from_us AND s.from_us < p.to_us
+LEFT JOIN entity_g e ON e.le_code = p.le_code AND e.from_us <= s.from_us AND s.from_us < e.to_us;
+
 CREATE TABLE probe AS
 WITH t AS (
     SELECT entry_key, from_us AS t FROM entry_s
@@ -32,6 +45,7 @@ WITH t AS (
     UNION SELECT c.entry_key, i.from_us FROM coverage_s c JOIN invoice_s i USING (invoice)
     UNION SELECT c.entry_key, i.to_us FROM coverage_s c JOIN invoice_s i USING (invoice)
     UNION SELECT entry_key, from_us FROM write_off_s
+    UNION SELECT entry_key, due_us FROM claim
     UNION SELECT e.entry_key, p.from_us FROM entry_project e JOIN project_g p USING (project)
     UNION SELECT e.entry_key, c.from_us FROM entry_project e JOIN contract_g c USING (contract_no)
     UNION SELECT e.entry_key, l.from_us FROM entry_project e JOIN line_g l USING (contract_no)

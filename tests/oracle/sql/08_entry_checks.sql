@@ -114,19 +114,19 @@ SELECT '28', 'BILLABLE', entry_key, entry_key, t, idx, next_t, qty_s, amount(qty
 FROM checked WHERE compared AND in_time AND psa_live AND time_billable <> psa_billable;
 
 INSERT INTO hit
-SELECT '28', 'STATUS', entry_key, entry_key, t, idx, next_t, CASE WHEN ahead THEN abs(erp_qty_s) ELSE qty_s END,
+WITH causes AS (
+    SELECT *, erp_qty_s <> 0 AND coalesce(status, '') <> 'APPROVED' AS ahead,
+           coalesce(compared AND in_time AND psa_live AND (time_state = 'APPROVED') <> (psa_state = 'APPROVED'), false) AS apart,
+           compared AND (billed_us IS NULL OR t < billed_us) AND proposed_s <= 0
+               AND EXISTS (SELECT 1 FROM claim k WHERE k.entry_key = c.entry_key AND k.due_us <= c.t AND c.t < k.until_us) AS claimed
+    FROM checked c WHERE compared OR coalesce(status, '') = 'DELETED'
+)
+SELECT '28', 'STATUS', entry_key, entry_key, t, idx, next_t,
+       CASE WHEN ahead THEN abs(erp_qty_s) WHEN apart THEN qty_s ELSE unbilled_s END,
        CASE WHEN ahead THEN -amount(erp_qty_s, price_num, price_den, money_ccy, rounding)
-            WHEN status = 'APPROVED' THEN amount(qty_s, price_num, price_den, money_ccy, rounding)
-            ELSE -amount(qty_s, price_num, price_den, money_ccy, rounding) END, money_ccy, false, true
-FROM (SELECT *, erp_qty_s <> 0 AND coalesce(status, '') <> 'APPROVED' AS ahead,
-             compared AND in_time AND psa_live AND (time_state = 'APPROVED') <> (psa_state = 'APPROVED') AS apart
-      FROM checked WHERE compared OR coalesce(status, '') = 'DELETED')
-WHERE ahead OR coalesce(apart, false);
-
--- Billed in the PSA only: the same facet with a grace of its own, kept apart until findings are written.
-INSERT INTO hit
-SELECT '28', 'STATUS/BILLED', entry_key, entry_key, t, idx, next_t, unbilled_s, unbilled_minor, money_ccy, false, true
-FROM checked WHERE psa_billed AND compared AND (billed_us IS NULL OR t < billed_us);
+            WHEN apart AND status = 'APPROVED' THEN amount(qty_s, price_num, price_den, money_ccy, rounding)
+            WHEN apart THEN -amount(qty_s, price_num, price_den, money_ccy, rounding) ELSE unbilled_minor END, money_ccy, false, true
+FROM causes WHERE ahead OR apart OR claimed;
 
 -- 29 TIME_WITHOUT_ASSIGNMENT.
 INSERT INTO hit

@@ -27,9 +27,12 @@ FROM capacity;
 CREATE TABLE plan_week AS
 SELECT version_id, monday(day) AS week, sum(plan_s)::BIGINT AS plan_s FROM plan_day GROUP BY ALL;
 
--- Probes of a (project, worker): its records, the masters that price it, and every midnight (UTC): windows roll by day.
+-- Probes of a (project, worker): its records, the masters that price it, and every midnight of its legal entity.
 CREATE TABLE pair AS
-SELECT project, worker, min(from_us) AS first_us FROM assignment_s WHERE project IS NOT NULL AND worker IS NOT NULL GROUP BY ALL;
+SELECT a.project, a.worker, coalesce(any_value(e.tz), 'UTC') AS tz, min(a.from_us) AS first_us
+FROM assignment_s a LEFT JOIN project_g g ON g.project = a.project AND g.to_us = infinity()
+LEFT JOIN entity_g e ON e.le_code = g.le_code AND e.to_us = infinity()
+WHERE a.project IS NOT NULL AND a.worker IS NOT NULL GROUP BY a.project, a.worker;
 CREATE TABLE pair_probe AS
 WITH master AS (SELECT DISTINCT p.project, p.worker, g.contract_no, g.customer_no, g.le_code, g.practice
                 FROM pair p JOIN project_g g USING (project)),
@@ -41,11 +44,11 @@ t AS (
     UNION SELECT m.project, m.worker, unnest([r.from_us, r.known_us, r.to_us]) FROM master m JOIN rate_s r
           ON r.scope IN (m.project, m.contract_no, m.customer_no, m.practice, m.worker, '*', m.le_code || '/' || m.practice,
                          m.contract_no || '/' || m.worker) OR (r.level = 2)
-    UNION SELECT p.project, p.worker, unnest(generate_series((p.first_us // 86400000000 + 1) * 86400000000, c.live_us, 86400000000))
-          FROM pair p, clock c
+    UNION SELECT project, worker, midnight_us(day, tz) FROM (
+          SELECT p.*, unnest(generate_series(utc_date(p.first_us), utc_date(c.live_us) + 1, INTERVAL 1 DAY))::DATE AS day FROM pair p, clock c)
     UNION SELECT project, worker, live_us FROM pair, clock
 )
-SELECT p.project, p.worker, t.t, utc_date(t.t) AS today,
+SELECT p.project, p.worker, p.tz, t.t, local_time(t.t, p.tz)::DATE AS today,
        row_number() OVER (PARTITION BY p.project, p.worker ORDER BY t.t) AS idx,
        coalesce(lead(t.t) OVER (PARTITION BY p.project, p.worker ORDER BY t.t), infinity()) AS next_t
 FROM t JOIN pair p USING (project, worker), clock c WHERE t.t >= p.first_us AND t.t <= c.live_us;

@@ -1,7 +1,7 @@
 -- From probes to findings: runs of truth, deadlines, frontiers, episodes, impact.
 
 -- Runs [a, b) in which a predicate holds, entry by entry; then key by key (only 22 has several entries to a key).
-CREATE TABLE run AS
+CREATE TABLE whole_run AS
 WITH numbered AS (
     SELECT *, idx - row_number() OVER (PARTITION BY check_no, facet, bk, entry_key ORDER BY idx) AS island FROM hit
 ), own AS (
@@ -13,6 +13,15 @@ WITH numbered AS (
     SELECT *, sum(starts::INTEGER) OVER (PARTITION BY check_no, facet, bk ORDER BY a, b ROWS UNBOUNDED PRECEDING) AS n FROM started
 )
 SELECT check_no, facet, bk, arg_min(entry_key, a) AS entry_key, min(a) AS a, max(b) AS b FROM counted GROUP BY check_no, facet, bk, n;
+
+-- A key carries the code that the project had: a run that a re-key interrupts ends under the old code and begins under the new.
+CREATE TABLE run AS
+SELECT r.check_no, r.facet, r.bk, r.bk AS shown_bk, r.entry_key, greatest(r.a, coalesce(f.until_us, r.a)) AS a, r.b
+FROM whole_run r LEFT JOIN former f ON f.root = split_part(r.bk, '|', 1) AND r.bk <> coalesce(r.entry_key, '')
+WHERE f.until_us IS NULL OR f.until_us < r.b
+UNION ALL
+SELECT r.check_no, r.facet, r.bk, f.code || substr(r.bk, length(f.root) + 1), r.entry_key, r.a, least(r.b, f.until_us)
+FROM whole_run r JOIN former f ON f.root = split_part(r.bk, '|', 1) AND r.bk <> coalesce(r.entry_key, '') AND r.a < f.until_us;
 
 -- Cutoff windows of the calendars in use: billing cycles where they are recorded, else calendar months.
 CREATE TABLE calendar_use AS
@@ -33,13 +42,9 @@ SELECT le_code, calendar, midnight_us(second_business_day_back(day), tz) AS star
 FROM cutoff;
 
 CREATE TABLE placed AS -- each run with what its grace depends on
-SELECT r.*, CASE WHEN r.check_no = '21' AND r.facet = 'PLANNED' THEN p.le_code ELSE f.le_code END AS le_code,
-       CASE WHEN r.check_no = '21' AND r.facet = 'PLANNED' THEN coalesce(p.calendar, pc.calendar) ELSE f.calendar END AS calendar,
-       coalesce(CASE WHEN r.facet = 'ERP' AND r.check_no = '02' THEN oe.tz ELSE f.tz END, 'UTC') AS tz
+SELECT r.*, f.le_code, f.calendar, coalesce(oe.tz, 'UTC') AS tz
 FROM run r
 LEFT JOIN fact f ON f.entry_key = r.entry_key AND f.t = r.a
-LEFT JOIN project_g p ON r.facet = 'PLANNED' AND p.project = split_part(r.bk, '|', 1) AND p.from_us <= r.a AND r.a < p.to_us
-LEFT JOIN contract_g pc ON pc.contract_no = p.contract_no AND pc.from_us <= r.a AND r.a < pc.to_us
 LEFT JOIN opportunity_g o ON r.check_no = '02' AND r.facet = 'ERP' AND o.opportunity_no = r.bk AND o.from_us <= r.a AND r.a < o.to_us
 LEFT JOIN entity_g oe ON oe.le_code = o.le_code AND oe.from_us <= r.a AND r.a < oe.to_us;
 
@@ -55,20 +60,19 @@ SELECT entry_key, from_us AS c FROM entry_s WHERE is_change UNION SELECT entry_k
 CREATE TABLE clocked AS
 WITH candidate AS (
     SELECT g.*, coalesce(c.c, g.a) AS onset FROM graced g
-    LEFT JOIN (SELECT entry_key, c FROM entry_change) c ON g.check_no = '28' AND g.facet <> 'STATUS/BILLED'
+    LEFT JOIN (SELECT entry_key, c FROM entry_change) c ON g.check_no = '28'
          AND c.entry_key = g.entry_key AND c.c > g.a AND c.c < g.b
     UNION SELECT g.*, g.a FROM graced g
 ), followed AS (
-    SELECT *, least(b, coalesce(lead(onset) OVER (PARTITION BY check_no, facet, bk, a ORDER BY onset), b)) AS until_us FROM candidate
+    SELECT *, least(b, coalesce(lead(onset) OVER (PARTITION BY check_no, facet, shown_bk, a ORDER BY onset), b)) AS until_us FROM candidate
 ), due AS (
     SELECT *, CASE
         WHEN check_no = '02' AND facet = 'ERP' THEN business_deadline(onset, 4, tz)
-        WHEN facet = 'STATUS/BILLED' THEN business_deadline(onset, 16, tz)
         ELSE onset + 1000000::BIGINT * CASE
             WHEN check_no = '02' THEN 1800
             WHEN check_no = '16' AND facet = 'ERP' THEN 86400
             WHEN check_no IN ('16', '17') THEN 3600
-            WHEN check_no = '21' THEN CASE WHEN in_cutoff THEN 3600 ELSE 14400 END
+            WHEN check_no = '21' THEN CASE WHEN in_cutoff AND facet <> 'PLANNED' THEN 3600 ELSE 14400 END
             WHEN check_no = '22' THEN 14400
             WHEN check_no = '27' AND facet = 'STAGED' THEN CASE WHEN in_cutoff THEN 3600 ELSE 14400 END
             WHEN check_no = '27' THEN CASE WHEN in_cutoff THEN 14400 ELSE 86400 END
@@ -76,8 +80,8 @@ WITH candidate AS (
             WHEN check_no = '29' THEN 86400 END END AS deadline
     FROM followed
 )
-SELECT check_no, facet, bk, entry_key, a, b, onset, deadline FROM due WHERE until_us >= deadline
-QUALIFY row_number() OVER (PARTITION BY check_no, facet, bk, a ORDER BY onset) = 1;
+SELECT check_no, facet, bk, shown_bk, entry_key, a, b, onset, deadline FROM due WHERE until_us >= deadline
+QUALIFY row_number() OVER (PARTITION BY check_no, facet, shown_bk, a ORDER BY onset) = 1;
 
 CREATE TABLE opened AS
 SELECT c.*, f.f_us, c.b > f.f_us AS is_open
@@ -90,11 +94,11 @@ WHERE f.f_us >= c.deadline AND k.now_us >= c.deadline;
 -- Back within seven days of closing: the same episode. A row shows where its episode began and how it stands.
 CREATE TABLE episode AS
 WITH gaps AS (
-    SELECT *, coalesce(onset - lag(b) OVER (PARTITION BY check_no, facet, bk ORDER BY a) > 604800000000, true) AS anew FROM opened
+    SELECT *, coalesce(onset - lag(b) OVER (PARTITION BY check_no, facet, shown_bk ORDER BY a) > 604800000000, true) AS anew FROM opened
 ), counted AS (
-    SELECT *, sum(anew::INTEGER) OVER (PARTITION BY check_no, facet, bk ORDER BY a ROWS UNBOUNDED PRECEDING) AS episode FROM gaps
+    SELECT *, sum(anew::INTEGER) OVER (PARTITION BY check_no, facet, shown_bk ORDER BY a ROWS UNBOUNDED PRECEDING) AS episode FROM gaps
 )
-SELECT check_no, facet, bk, episode, min(onset) AS onset_us, min(deadline) AS deadline_us, max(onset) AS last_onset,
+SELECT check_no, facet, bk, shown_bk, episode, min(onset) AS onset_us, min(deadline) AS deadline_us, max(onset) AS last_onset,
        bool_or(is_open) AS is_open, max(b) AS b, max(f_us) AS f_us, count(*) AS occurrences,
        CASE WHEN bool_or(is_open) THEN max(f_us) ELSE max(b) - 1 END AS seen_us -- the instant at which its impact is taken
 FROM counted GROUP BY ALL;
@@ -102,31 +106,32 @@ FROM counted GROUP BY ALL;
 -- Impact of plans: questions to the rate resolution as of `seen_us`.
 CREATE TABLE plan_impact AS
 WITH e AS (
-    SELECT *, split_part(bk, '|', 1) AS project, split_part(bk, '|', 2) AS worker, utc_date(last_onset) AS onset_d
-    FROM episode WHERE check_no IN ('16', '17') OR facet = 'PLANNED'
+    SELECT e.*, split_part(bk, '|', 1) AS project, split_part(bk, '|', 2) AS worker, local_time(last_onset, p.tz)::DATE AS onset_d
+    FROM episode e JOIN pair p ON p.project = split_part(bk, '|', 1) AND p.worker = split_part(bk, '|', 2)
+    WHERE check_no IN ('16', '17') OR facet = 'PLANNED'
 ), firm AS ( -- 16 and PLANNED: each assignment that is not reflected, or not priced
-    SELECT e.check_no, e.facet, e.bk, e.episode, e.seen_us, e.project, e.worker, u.version_id, u.role, greatest(u.from_d, e.onset_d) AS d,
+    SELECT e.check_no, e.facet, e.bk, e.shown_bk, e.episode, e.seen_us, e.project, e.worker, u.version_id, u.role, greatest(u.from_d, e.onset_d) AS d,
            greatest(u.from_d, e.onset_d) AS from_d, greatest(u.from_d, e.onset_d) + 28 AS to_d
     FROM e JOIN unreflected u ON e.check_no = '16' AND u.facet = e.facet AND u.project = e.project AND u.worker = e.worker
         AND u.t <= e.seen_us AND e.seen_us < u.next_t
     UNION ALL
-    SELECT e.check_no, e.facet, e.bk, e.episode, e.seen_us, e.project, e.worker, p.version_id, p.role, greatest(p.from_d, e.onset_d),
+    SELECT e.check_no, e.facet, e.bk, e.shown_bk, e.episode, e.seen_us, e.project, e.worker, p.version_id, p.role, greatest(p.from_d, e.onset_d),
            greatest(p.from_d, e.onset_d), e.onset_d + 10
     FROM e JOIN planned p ON e.facet = 'PLANNED' AND p.project = e.project AND p.worker = e.worker
         AND p.t <= e.seen_us AND e.seen_us < p.next_t
     JOIN planned_question_answer a ON a.qid = p.qid AND a.missing IS NOT NULL
 )
-SELECT f.check_no, f.facet, f.bk, f.episode, f.seen_us, f.project, f.worker, f.role, f.d,
+SELECT f.check_no, f.facet, f.bk, f.shown_bk, f.episode, f.seen_us, f.project, f.worker, f.role, f.d,
        coalesce((SELECT sum(plan_s) FROM plan_day x WHERE x.version_id = f.version_id AND x.day >= f.from_d AND x.day < f.to_d), 0)::BIGINT AS qty_s
 FROM firm f
 UNION ALL
-SELECT e.check_no, e.facet, e.bk, e.episode, e.seen_us, e.project, e.worker,
+SELECT e.check_no, e.facet, e.bk, e.shown_bk, e.episode, e.seen_us, e.project, e.worker,
        (SELECT arg_min(p.role, (CASE p.system WHEN 'SCHED' THEN 0 ELSE 1 END, p.from_d)) FROM pair_plan p
         WHERE p.project = e.project AND p.worker = e.worker AND p.t <= e.seen_us AND e.seen_us < p.next_t
           AND p.system IN ('SCHED', 'PSA') AND p.role IS NOT NULL),
        (SELECT greatest(min(p.from_d), e.onset_d) FROM pair_plan p
         WHERE p.project = e.project AND p.worker = e.worker AND p.t <= e.seen_us AND e.seen_us < p.next_t AND p.system = 'SCHED'),
-       coalesce((SELECT sum(abs(w.sched_s - w.psa_s)) FROM week_gap w
+       coalesce((SELECT sum(CASE e.facet WHEN 'COMMIT' THEN w.sched_s ELSE abs(w.sched_s - w.psa_s) END) FROM week_gap w
                  WHERE w.project = e.project AND w.worker = e.worker AND w.t <= e.seen_us AND e.seen_us < w.next_t), 0)::BIGINT
 FROM e WHERE e.check_no = '17';
 
@@ -137,8 +142,8 @@ WITH demand AS (
            (a ->> 'from')::DATE AS from_d, (a ->> 'to')::DATE AS to_d, a ->> 'opportunity_no' AS opportunity_no
     FROM golden WHERE entity = 'staffing_demand' AND live AND a ->> 'state' = 'OPEN'
 ), horizon AS (
-    SELECT check_no, facet, bk, episode, seen_us, last_onset, list(day) AS days FROM (
-        SELECT e.*, d.day, row_number() OVER (PARTITION BY e.facet, e.bk, e.episode ORDER BY d.day) AS n
+    SELECT check_no, facet, bk, shown_bk, episode, seen_us, last_onset, list(day) AS days FROM (
+        SELECT e.*, d.day, row_number() OVER (PARTITION BY e.facet, e.shown_bk, e.episode ORDER BY d.day) AS n
         FROM episode e, (SELECT unnest(generate_series(DATE '2024-01-01', DATE '2029-12-31', INTERVAL 1 DAY))::DATE AS day) d
         WHERE e.check_no = '02' AND d.day >= utc_date(e.last_onset) AND d.day < utc_date(e.last_onset) + 20 AND is_business_day(d.day))
     WHERE n <= 10 GROUP BY ALL
@@ -148,11 +153,11 @@ WITH demand AS (
     FROM horizon h JOIN demand d ON d.from_us <= h.seen_us AND h.seen_us < d.to_us
         AND CASE h.facet WHEN 'ERP' THEN d.opportunity_no = h.bk ELSE d.project = h.bk END
 )
-SELECT check_no, facet, bk, episode, seen_us, project, NULL, role, utc_date(last_onset),
+SELECT check_no, facet, bk, shown_bk, episode, seen_us, project, NULL, role, utc_date(last_onset),
        rounded(qty_s::HUGEINT * len(list_intersect(all_days, days)), greatest(1, len(all_days))::HUGEINT, 'HALF_AWAY')::BIGINT
 FROM worked;
 
 CREATE TABLE impact_question AS
 SELECT row_number() OVER () AS qid, seen_us AS t, NULL::VARCHAR AS entry_key, project, worker, role, 'WORK' AS time_type, d,
-       NULL::VARCHAR AS assignment_id, check_no, facet, bk, episode, qty_s
+       NULL::VARCHAR AS assignment_id, check_no, facet, bk, shown_bk, episode, qty_s
 FROM plan_impact;

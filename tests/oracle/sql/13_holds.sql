@@ -8,13 +8,13 @@ CREATE MACRO hold_of(check_no) AS CASE check_no WHEN '02' THEN 'H14' WHEN '21' T
     WHEN '28' THEN 'H16' WHEN '29' THEN 'H04' END;
 
 CREATE TABLE held AS
-SELECT DISTINCT h.entry_key, f.check_no, f.inner_facet AS facet, f.business_key AS bk, hold_of(f.check_no) AS hold
-FROM finding f JOIN hit h ON h.check_no = f.check_no AND h.facet IS NOT DISTINCT FROM f.inner_facet AND h.bk = f.business_key
+SELECT DISTINCT h.entry_key, f.check_no, f.facet, f.root_key AS bk, hold_of(f.check_no) AS hold
+FROM finding f JOIN hit h ON h.check_no = f.check_no AND h.facet IS NOT DISTINCT FROM f.facet AND h.bk = f.root_key
     AND h.t <= f.seen_us AND f.seen_us < h.next_t AND h.entry_key IS NOT NULL
 WHERE f.status = 'OPEN' AND (f.check_no <> '22' OR h.big OR abs(f.impact_minor) > 50 * power10(exponent(f.currency)))
 UNION
-SELECT v.entry_key, '02', f.inner_facet, f.business_key, 'H14'
-FROM finding f JOIN value_of v ON v.project = f.business_key AND v.next_t = infinity()
+SELECT v.entry_key, '02', f.facet, f.root_key, 'H14'
+FROM finding f JOIN value_of v ON v.project = f.root_key AND v.next_t = infinity()
 WHERE f.status = 'OPEN' AND f.check_no = '02' AND f.facet <> 'ERP';
 
 -- True now and not proved yet: within its grace, or an input has not got there.
@@ -33,10 +33,9 @@ SELECT n.entry_key, n.check_no, n.facet, n.bk FROM now_true n
 WHERE n.blocks AND NOT EXISTS (SELECT 1 FROM held x WHERE x.entry_key = n.entry_key AND x.check_no = n.check_no
                                AND x.facet IS NOT DISTINCT FROM n.facet AND x.bk = n.bk);
 
-CREATE TABLE blind AS -- entries that a stale source keeps from being judged
-SELECT DISTINCT p.entry_key, s.source
-FROM pending p JOIN input i ON i.check_no = p.check_no AND i.facet = CASE WHEN p.check_no = '02' THEN p.facet ELSE '*' END
-JOIN stale_source s USING (system);
+-- An input of the entry checks that stands still: nothing can be declared ready on its word.
+CREATE TABLE blocked_input AS
+SELECT DISTINCT s.source FROM stale_source s JOIN input i USING (system) WHERE i.check_no IN ('21', '22', '27', '28', '29') AND i.facet = '*';
 
 CREATE TABLE other_project AS
 SELECT row_number() OVER () AS qid, entry_key, project FROM (

@@ -19,8 +19,7 @@ LEFT JOIN project_g p ON p.project = o.project AND p.to_us = infinity();
 CREATE TABLE time_entry AS
 WITH dues AS (
     SELECT s.*, coalesce((SELECT list(hold ORDER BY rank) FROM (
-               SELECT DISTINCT x.hold FROM held x WHERE x.entry_key = s.entry_key AND s.current
-               UNION SELECT 'H19' FROM blind b WHERE b.entry_key = s.entry_key AND s.current) JOIN hold_rank USING (hold)), []) AS holds,
+               SELECT DISTINCT x.hold FROM held x WHERE x.entry_key = s.entry_key AND s.current) JOIN hold_rank USING (hold)), []) AS proved,
            s.current AND EXISTS (SELECT 1 FROM pending p WHERE p.entry_key = s.entry_key) AS pending,
            least(billed_s, greatest(0, approved_s - written_off_s)) AS kept_s
     FROM standing s
@@ -40,13 +39,19 @@ WITH dues AS (
         WHEN unbilled_s * 2 <= quantum_s AND written_off_s > 0 THEN 'WRITTEN_OFF'
         WHEN unbilled_s * 2 <= quantum_s AND paid THEN 'SETTLED'
         WHEN unbilled_s * 2 <= quantum_s THEN 'INVOICED'
-        WHEN proposed_s >= unbilled_s AND holds <> [] THEN 'PROPOSED_HELD'
+        WHEN proposed_s >= unbilled_s AND proved <> [] THEN 'PROPOSED_HELD'
         WHEN proposed_s >= unbilled_s THEN 'PROPOSED'
-        WHEN holds <> [] THEN 'HELD'
+        WHEN proved <> [] THEN 'HELD'
         WHEN pending THEN 'APPROVED_PENDING'
-        ELSE 'READY' END AS state,
+        ELSE 'READY' END AS unguarded,
         CASE WHEN missing IS NULL THEN amount(unbilled_s, num, den, rate_ccy, rounding) ELSE 0 END AS unbilled_minor
     FROM priced
+), guarded AS ( -- READY needs fresh inputs (G14): else H19 holds it
+    SELECT d.*, CASE WHEN g.stale_n = 0 OR d.pending THEN d.unguarded
+                     WHEN d.unguarded = 'READY' THEN 'HELD' WHEN d.unguarded = 'PROPOSED' THEN 'PROPOSED_HELD' ELSE d.unguarded END AS state,
+           CASE WHEN d.unbilled_s * 2 > d.quantum_s AND d.billable AND d.proved <> [] THEN d.proved
+                WHEN d.unbilled_s * 2 > d.quantum_s AND d.billable AND g.stale_n > 0 AND NOT d.pending THEN ['H19'] ELSE [] END AS holds
+    FROM derived d, (SELECT count(*) AS stale_n FROM blocked_input) g
 )
 SELECT entry_key, project AS project_code, worker AS worker_no, customer_no AS account_no, le_code, region, practice,
        cycle_of(calendar, work_date) AS billing_cycle_id, work_date, status, state, approved_s, billed_s, unbilled_s, overbilled_s,
@@ -59,16 +64,8 @@ SELECT entry_key, project AS project_code, worker AS worker_no, customer_no AS a
        CASE WHEN applied IS NOT NULL THEN amount(unbilled_s, applied.num, applied.den, applied.ccy, rounding) END AS applied_minor,
        billed_minor, CASE WHEN abs(due_minor) <= 1 AND overbilled_s * 2 <= quantum_s THEN 0 ELSE due_minor END AS adjustment_due_minor,
        holds[1] AS top_hold, holds
-FROM derived;
+FROM guarded;
 
--- 41 SOURCE_STALE, with the entries that cannot be judged because of it.
+-- 41 SOURCE_STALE.
 INSERT INTO finding
-WITH blinded AS (
-    SELECT b.source, sum(t.unbilled_s)::BIGINT AS s, sum(t.unbilled_minor)::BIGINT AS minor, count(*)::INTEGER AS n,
-           CASE WHEN count(DISTINCT t.currency) = 1 THEN min(t.currency) END AS ccy
-    FROM blind b JOIN time_entry t ON t.entry_key = b.entry_key AND t.unbilled_s > 0
-    JOIN standing s ON s.entry_key = t.entry_key AND s.project = t.project_code AND s.current GROUP BY b.source
-)
-SELECT '41', 'SOURCE_STALE', NULL, NULL, s.source, 1, s.w_us, s.deadline_us, 'OPEN', NULL, coalesce(b.s, 0),
-       CASE WHEN b.ccy IS NULL THEN 0 ELSE coalesce(b.minor, 0) END, b.ccy, false, coalesce(b.n, 0), s.w_us, 1
-FROM stale_source s LEFT JOIN blinded b USING (source);
+SELECT '41', 'SOURCE_STALE', NULL, source, source, 1, w_us, deadline_us, 'OPEN', NULL, 0, 0, NULL, false, NULL, w_us, 1 FROM stale_source;

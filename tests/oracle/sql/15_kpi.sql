@@ -6,7 +6,8 @@ WITH s AS (SELECT p.project, p.worker, w.week, p.system, p."commit", w.plan_s
                AND w.week BETWEEN monday(p.today) - 14 AND monday(p.today) + 84
            WHERE p.next_t = infinity())
 SELECT project, worker, week, sum(plan_s) FILTER (system = 'SCHED' AND "commit" = 'HARD') AS sched_s,
-       coalesce(sum(plan_s) FILTER (system = 'PSA'), 0) AS psa_s, coalesce(sum(plan_s) FILTER (system = 'ERP'), 0) AS erp_s
+       coalesce(sum(plan_s) FILTER (system = 'PSA' AND "commit" = 'HARD'), 0) AS psa_s,
+       coalesce(sum(plan_s) FILTER (system = 'ERP' AND "commit" = 'HARD'), 0) AS erp_s
 FROM s GROUP BY ALL HAVING sum(plan_s) FILTER (system = 'SCHED' AND "commit" = 'HARD') > 0;
 CREATE MACRO off_plan(mine, other) AS abs(mine - other) > 3600 AND abs(mine - other) * 20 > mine;
 

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from tieout.reconcilers.changes import Change, Frame, Op
-from tieout.reconcilers.engine import State, apply
+from tieout.reconcilers.engine import State, apply, settle
 from tieout.reconcilers.entities import ENTITIES, Axis
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
@@ -117,7 +117,7 @@ class Firm:
             {f"{system}/one": [f"raw.{system}/0"] for system in self.systems},
             fresh=tuple(f"{system}/one" for system in self.systems) if fresh else ())
         for state in self.states:
-            self.outcomes += apply(state, frame)
+            self.outcomes += apply(state, frame) + settle(state)
         return self
 
     def until(self, instant: str, stale: Iterable[str] = ()) -> Firm:
@@ -126,7 +126,7 @@ class Firm:
             f"{system}/one": [f"raw.{system}/0"] for system in self.systems},
             fresh=tuple(f"{system}/one" for system in self.systems if system not in set(stale)))
         for state in self.states:
-            self.outcomes += apply(state, frame)
+            self.outcomes += apply(state, frame) + settle(state)
         return self
 
     def now(self, output: Output) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,62 @@
+"""What a stale source keeps from being decided: differences that would be findings by the clock, but are not proved.
+
+They are shown as SUPPRESSED, with the source to blame, and count as what the stale source costs (check 41). When the
+source catches up they open, or turn out never to have existed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from tieout.reconcilers.asof import AsOf
+from tieout.reconcilers.deadlines import deadline
+from tieout.reconcilers.findings import Break, Finding, Life, Rule, publish
+from tieout.reconcilers.kpis import Amount, Cell
+from tieout.reconcilers.lives import FindingKey, Lives
+from tieout.reconcilers.pricing import currency, priced, value_minor
+from tieout.reconcilers.timeline import DAY
+
+STATUS: Final = "SUPPRESSED"
+
+
+def find(world: AsOf, lives: Lives, rules: Iterable[Rule], keys: Iterable[str], stale: set[str],
+         now: int) -> Iterator[tuple[FindingKey, dict[str, Any]]]:
+    """Rows of `finding.state` for differences on entries, past their deadline, that wait for a stale system."""
+    waiting = [rule for rule in rules if rule.subject == "entry" and stale.intersection((*rule.needs, *rule.minds))]
+    for key in sorted(keys):
+        for rule in waiting:
+            for broke in rule.find(world, key):
+                row = _row(world, lives, rule, key, broke, now)
+                if row:
+                    yield (rule.code, broke.facet, broke.business_key), row
+
+
+def _row(world: AsOf, lives: Lives, rule: Rule, key: str, broke: Break, now: int) -> dict[str, Any] | None:
+    before = lives.findings.get((rule.code, broke.facet, broke.business_key))
+    if before and before.is_open:
+        return None
+    onset = max(world.evidence_commits(key), default=now)
+    until = deadline(world, broke.grace, onset, world.project(broke.project_code) if broke.project_code else {})
+    if until > now:
+        return None
+    again = before and before.resolved_at is not None and until - before.resolved_at <= world.policy.flap_days * DAY
+    episode = (before.episode if before else 0) + (0 if again else 1)
+    finding = Finding(rule.code, broke.facet, broke.business_key, episode, 0, STATUS, onset, until)
+    finding.members[key] = Life(rule, key, broke, onset, until)
+    return publish(world, rule, finding, now)
+
+
+def cost(world: AsOf, keys: Iterable[str], sources: Iterable[str]) -> dict[Cell, Amount]:
+    """What waits for each stale source: entries, seconds and money that cannot be evaluated."""
+    sums: dict[Cell, int] = {}
+    for key in keys:
+        entry = world.entry(key)
+        ccy = currency(world, entry)
+        minor = value_minor(world, entry, entry.unbilled_s, priced(world, entry).rate)
+        for source in sources:
+            for cell, amount in ((Cell("unevaluated", "count", "ENTRIES", source=source), 1),
+                                 (Cell("unevaluated", "s", "HOURS", source=source), entry.unbilled_s),
+                                 (Cell("unevaluated", "minor", "VALUE", currency=ccy, source=source), minor)):
+                sums[cell] = sums.get(cell, 0) + amount
+    return {cell: Amount(total) for cell, total in sums.items() if total}

@@ -1,0 +1,77 @@
+"""The application: addresses, headers and errors put together; no I/O happens here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+from tieout.streams.api import finding_routes, kpi_routes, page_routes, problems, stream_routes
+from tieout.streams.api.middleware import Guard
+from tieout.streams.api.models import ProblemDocument
+from tieout.streams.api.services import Services
+
+FOLDER: Final = Path(str(files("tieout.streams") / "api"))
+
+_ABOUT: Final = (
+    "Which approved hours are not billed, why, who has to act, and how sure that answer is. Numbers are exact: money "
+    "and hours are decimals, never sums of floats; currencies are never added. Errors are RFC 9457 problems. Every "
+    "answer has an ETag; send it back in If-None-Match for a 304."
+)
+
+
+def create_app(services: Services) -> FastAPI:
+    """The API over these services; while it runs, changes are published to the stream."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        publishing = asyncio.create_task(services.publisher.run(), name="publisher")
+        yield
+        services.hub.close()
+        publishing.cancel()
+        with suppress(asyncio.CancelledError):
+            await publishing
+
+    app = FastAPI(
+        title="tieout", version=_version(), description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None,
+        separate_input_output_schemas=False,
+    )  # fmt: skip
+    app.state.services = services
+    for router in (kpi_routes.router, finding_routes.router, stream_routes.router, page_routes.router):
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
+    problems.install(app)
+    app.add_middleware(Guard)
+    _describe(app)
+    return app
+
+
+def _describe(app: FastAPI) -> None:
+    """The OpenAPI document, with problems where FastAPI would put its own error shapes."""
+    make = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        made = app.openapi_schema is not None
+        document = make()
+        if not made:
+            schemas = document["components"]["schemas"]
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _version() -> str:
+    try:
+        return version("tieout")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "0"

@@ -1,0 +1,151 @@
+"""Reads the compacted state topics from their beginning and for ever, all partitions, committed rows only.
+
+Every API process holds everything, so there is no consumer group to balance: partitions are assigned by hand, and a
+restart reads the topics again. Nothing is committed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from tieout.codecs.avro import RowReader
+from tieout.codecs.errors import DecodeError
+from tieout.codecs.framing import unframe
+from tieout.reconcilers.outcomes import Output
+from tieout.schemas import avsc
+from tieout.streams.api.live import OUTPUTS, Live, Record
+from tieout.streams.ops import Answer, Heartbeat
+from tieout.streams.topics import output_topic
+
+if TYPE_CHECKING:
+    from confluent_kafka import Consumer, Message
+
+log = logging.getLogger(__name__)
+
+CONFIG: Final[Mapping[str, Any]] = {
+    "enable.auto.commit": False,
+    "enable.partition.eof": True,
+    "auto.offset.reset": "earliest",
+    "isolation.level": "read_committed",
+    "allow.auto.create.topics": False,
+}
+_BATCH: Final = 2_000
+_WAIT_S: Final = 0.2
+_LOOK_AGAIN_S: Final = 2.0  # for topics that are not there yet
+_METADATA_S: Final = 10.0
+_HANGS_S: Final = 60.0
+
+Place = tuple[str, int]
+
+
+class Reader:
+    """A thread that keeps `live` up to date; `config` is a librdkafka configuration with brokers and a group."""
+
+    def __init__(
+        self, live: Live, config: Mapping[str, Any], *, consumer: Callable[[dict[str, Any]], Any] | None = None
+    ) -> None:
+        self._live = live
+        self._config = {**config, **CONFIG}
+        self._consumer = consumer or _kafka
+        self._stop = threading.Event()
+        self._behind: set[Place] = set()
+        self._outputs = {output_topic(output): output for output in OUTPUTS}
+        self._rows = {output: RowReader(avsc(output.value)) for output in OUTPUTS}
+        self._detail = "not connected yet"
+        self.alive = Heartbeat(within_s=_HANGS_S)
+        self._thread = threading.Thread(target=self._run, name="live-reader", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop reading and wait for the thread."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def ready(self) -> Answer:
+        """Whether every topic has been read to its end once, or what is missing."""
+        return Answer(self._live.ready.is_set(), self._detail)
+
+    def _run(self) -> None:
+        consumer = self._consumer(dict(self._config))
+        try:
+            self._assign(consumer)
+            while not self._stop.is_set():
+                self.alive.beat()
+                self._take(consumer.consume(_BATCH, _WAIT_S))
+        except Exception:
+            log.exception("the live reader failed; the process becomes unready and is to be restarted")
+            self._detail = "the reader failed; see the log"
+            self._live.ready.clear()
+        finally:
+            consumer.close()
+
+    def _assign(self, consumer: Consumer) -> None:
+        from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+
+        places = self._places(consumer)
+        self._behind = set(places)
+        if places:
+            consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in places])
+
+    def _places(self, consumer: Consumer) -> list[Place]:
+        """All partitions of all topics; waits until every topic is there, without ever creating one by asking."""
+        from confluent_kafka import KafkaException
+
+        while not self._stop.is_set():
+            self.alive.beat()
+            try:
+                known = consumer.list_topics(timeout=_METADATA_S).topics
+            except KafkaException as error:
+                self._detail = f"brokers out of reach: {error}"
+            else:
+                missing = [topic for topic in self._outputs if topic not in known]
+                if not missing:
+                    return [(topic, partition) for topic in self._outputs for partition in known[topic].partitions]
+                self._detail = f"waiting for topics: {', '.join(missing)}"
+            self._stop.wait(_LOOK_AGAIN_S)
+        return []
+
+    def _take(self, messages: Iterable[Message]) -> None:
+        records = [record for message in messages if (record := self._record(message)) is not None]
+        if records:
+            self._live.apply(records)
+        if not self._live.ready.is_set():
+            self._detail = f"{len(self._behind)} partitions still to be read" if self._behind else "read to the end"
+            if not self._behind:
+                self._live.ready.set()
+
+    def _record(self, message: Message) -> Record | None:
+        from confluent_kafka import KafkaError
+
+        error = message.error()
+        place = (message.topic() or "", message.partition() or 0)
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF:
+                self._behind.discard(place)
+            elif not error.retriable():
+                log.warning("%s: %s", place, error)
+            return None
+        return self._decoded(self._outputs[place[0]], message)
+
+    def _decoded(self, output: Output, message: Message) -> Record | None:
+        key, value = message.key(), message.value()
+        if key is None:
+            return None
+        try:
+            row = None if value is None else self._rows[output].read(unframe(value).payload)
+            return Record(output, key.decode(), row)
+        except (DecodeError, UnicodeDecodeError) as error:
+            log.error("%s[%s]@%s left out: %s", message.topic(), message.partition(), message.offset(), error)
+            return None
+
+
+def _kafka(config: dict[str, Any]) -> Consumer:
+    from confluent_kafka import Consumer
+
+    return Consumer(config)

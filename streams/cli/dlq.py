@@ -1,0 +1,145 @@
+"""`tieout dlq`: records that could not be read, why, and sending them once more after the cause is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from tieout.streams.cli.output import Format, print_object, print_rows
+from tieout.streams.cli.snapshot import (
+    CONFIGURATION,
+    FAILED,
+    UNREACHABLE,
+    USAGE,
+    Configuration,
+    Output,
+    failure,
+)
+
+if TYPE_CHECKING:
+    from tieout.streams.deadletters import Letter
+    from tieout.streams.settings import Settings
+
+app = typer.Typer(help="Dead letters: list, show, replay.", no_args_is_help=True)
+
+Origin = Annotated[str, typer.Argument(metavar="ORIGIN", help="topic/partition/offset of the record.")]
+Origins = Annotated[list[str] | None, typer.Argument(metavar="[ORIGIN]…", help="Records by topic/partition/offset.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Only letters with this reason.")]
+Topic = Annotated[str | None, typer.Option("--topic", help="Only letters of this raw topic.")]
+Replayed = Annotated[bool, typer.Option("--replayed", help="Also those that were replayed.")]
+Every = Annotated[bool, typer.Option("--all", help="Every letter that was not replayed yet.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, send nothing.")]
+
+_COLUMNS: Final = ("origin", "at", "source", "object", "reason", "hint", "replayed")
+_SHOWN_BYTES: Final = 2_000
+
+
+@app.command("list")
+def list_letters(
+    reason: Reason = None, topic: Topic = None, replayed: Replayed = False, config: Configuration = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Dead letters, the oldest first."""
+    letters = _chosen(_letters(config).values(), reason, topic, replayed=replayed)
+    print_rows("dlq.list", _COLUMNS, map(_row, letters), output)
+
+
+@app.command("show")
+def show(origin: Origin, config: Configuration = None, output: Output = Format.TABLE) -> None:
+    """One dead letter: the raw record, what was wrong with it, and what to do."""
+    record = _details(_one(_letters(config), origin))
+    if output is Format.JSON:
+        print_object("dlq.show", record)
+    elif output is Format.TABLE:
+        print_rows("dlq.show", ("what", "found"), [(name, value) for name, value in record.items()], output)
+    else:
+        print_rows("dlq.show", tuple(record), [tuple(record.values())], output)
+
+
+@app.command("replay")
+def replay(
+    origins: Origins = None, reason: Reason = None, topic: Topic = None, every: Every = False, dry_run: DryRun = False,
+    config: Configuration = None, output: Output = Format.TABLE,
+) -> None:
+    """Send records once more to the topics that they came from; a record that was replayed is not sent again."""
+    if not origins and not (reason or topic or every):
+        raise failure("nothing chosen: name origins, --reason, --topic or --all", USAGE)
+    settings = _load(config)
+    letters = _read(settings)
+    for origin in origins or ():
+        _one(letters, origin)
+    named = [letter for letter in letters.values() if not origins or letter.origin in origins]
+    chosen = list(_chosen(named, reason, topic, replayed=False))
+    print_rows("dlq.replay", _COLUMNS, map(_row, chosen), output)
+    if not dry_run:
+        _send(settings, chosen)
+
+
+def _send(settings: Settings, letters: list[Letter]) -> None:
+    from confluent_kafka import KafkaException
+
+    from tieout.streams import deadletters
+
+    try:
+        deadletters.replay(settings, letters)
+    except KafkaException as error:
+        raise failure(f"not all records were sent, go on with the same command: {error}", FAILED) from None
+
+
+def _chosen(letters: Iterable[Letter], reason: str | None, topic: str | None, *, replayed: bool) -> Iterator[Letter]:
+    for letter in letters:
+        if reason in (None, letter.reason) and topic in (None, letter.topic) and (replayed or not letter.replayed):
+            yield letter
+
+
+def _one(letters: dict[str, Letter], origin: str) -> Letter:
+    if origin not in letters:
+        raise failure(f"no dead letter of {origin}; `tieout dlq list --replayed` names them all", USAGE)
+    return letters[origin]
+
+
+def _letters(config: Path | None) -> dict[str, Letter]:
+    return _read(_load(config))
+
+
+def _load(config: Path | None) -> Settings:
+    from tieout.streams.settings import ConfigError, load
+
+    try:
+        return load(config)
+    except ConfigError as error:
+        raise failure(str(error), CONFIGURATION) from None
+
+
+def _read(settings: Settings) -> dict[str, Letter]:
+    from confluent_kafka import KafkaException
+
+    from tieout.streams.deadletters import read
+    from tieout.streams.topicread import TopicMissing
+
+    try:
+        return read(settings)
+    except (KafkaException, TopicMissing, TimeoutError) as error:
+        raise failure(str(error), UNREACHABLE) from None
+
+
+def _row(letter: Letter) -> tuple[Any, ...]:
+    return (letter.origin, _at(letter), letter.source, letter.object, letter.reason, letter.hint, letter.replayed)
+
+
+def _at(letter: Letter) -> str:
+    from tieout.codecs.values import instant_text
+
+    return instant_text(max(0, letter.ts_us))
+
+
+def _details(letter: Letter) -> dict[str, Any]:
+    return {
+        **dict(zip(_COLUMNS, _row(letter), strict=True)),
+        "message": letter.message, "error": letter.error, "key": letter.key,
+        "headers": [f"{name}: {(value or b'').decode(errors='backslashreplace')}" for name, value in letter.headers],
+        "payload": letter.value[:_SHOWN_BYTES] if letter.value is not None else None,
+    }

@@ -1,0 +1,99 @@
+"""One worker process on both brokers: it takes up where its predecessor was stopped or killed."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Broker
+from faults import harness
+from faults.counting import TABLES
+from faults.harness import Feed, Proc, counted, wait_applied, wait_until
+
+from tieout.streams.settings import Settings
+from tieout.streams.topics import desired
+
+
+@pytest.fixture
+def shared(broker: Broker) -> Settings:
+    """Settings on a broker with the worker's topics."""
+    configured = harness.settings(broker.bootstrap)
+    for topic in desired(configured, TABLES):
+        broker.create(topic.name, topic.partitions, topic.config)
+    return configured
+
+
+@pytest.fixture
+def worker(shared: Settings, tmp_path: Path) -> Iterator[Proc]:
+    """A counting worker."""
+    with harness.workers(shared, tmp_path) as (proc,):
+        yield proc
+
+
+def test_stopped_in_a_backlog_it_goes_on_where_it_was(shared: Settings, worker: Proc) -> None:
+    feed = Feed(shared, 1)
+    feed.send(40)
+    wait_until(lambda: holds(worker), 40, "it holds partitions", worker.tail)
+    assert worker.stop() == 0, worker.tail()
+    worker.start()
+    wait_applied(shared, [worker])
+    harness.verdict(shared, feed.sent)
+
+
+def test_killed_it_counts_the_same(shared: Settings, worker: Proc) -> None:
+    """Outputs of the transaction that died are hidden on Apache Kafka only; the tables are right on both."""
+    feed = Feed(shared, 2)
+    feed.send(60)
+    for _ in range(2):
+        wait_until(lambda: holds(worker), 40, "it holds partitions", worker.tail)
+        worker.kill()
+        worker.start()
+    wait_applied(shared, [worker])
+    assert counted(shared) == {key: number for (_, key), number in feed.sent.items()}
+
+
+def test_probes_and_metrics(shared: Settings, worker: Proc) -> None:
+    """Unready while it restores, ready afterwards, and it says what it did."""
+    feed = Feed(shared, 3)
+    feed.send(2)
+    wait_until(lambda: "metrics and probes on" in worker.log_now(), 30, "the port is open", worker.tail)
+    url = worker.log_now().split("metrics and probes on ")[1].split('"')[0]
+    assert probe(f"{url}/livez")["status"] == "ok"
+    assert probe(f"{url}/readyz")["status"] == "failed"
+    wait_applied(shared, [worker])
+    assert probe(f"{url}/readyz")["checks"]["places"] == {"ok": True, "detail": "all restored"}
+    metrics = urllib.request.urlopen(f"{url}/metrics", timeout=5).read().decode()
+    assert 'tieout_changes_applied_total{axis="project"} 400.0' in metrics
+    assert 'tieout_outputs_produced_total{output="billing_decision.events"} 400.0' in metrics
+    assert 'tieout_assigned_partitions{topic="tieout.changes.project.v1"} 4.0' in metrics
+
+
+def test_without_its_topics_it_says_what_to_do(broker: Broker, tmp_path: Path) -> None:
+    with harness.workers(harness.settings(broker.bootstrap), tmp_path) as (worker,):
+        assert worker.process.wait(40) == 4
+        assert "has 0 partitions, expected 4: run `tieout topics apply`" in worker.log_now()
+
+
+def test_without_a_broker_it_says_so(tmp_path: Path) -> None:
+    with harness.workers(harness.settings("127.0.0.1:1"), tmp_path) as (worker,):
+        assert worker.process.wait(40) == 4
+        assert "no broker answers at 127.0.0.1:1" in worker.log_now()
+
+
+def holds(worker: Proc) -> bool:
+    """Whether it has restored its partitions."""
+    return '"holding ' in worker.log_now()
+
+
+def probe(url: str) -> dict[str, Any]:
+    """The body of a probe, whatever its status."""
+    try:
+        answer = urllib.request.urlopen(url, timeout=5)
+    except urllib.error.HTTPError as error:
+        answer = error
+    body: dict[str, Any] = json.loads(answer.read())
+    return body
