@@ -14,6 +14,7 @@ from faust.types import TP
 from tieout.reconcilers.changes import Frame
 from tieout.reconcilers.entities import Axis
 from tieout.streams.checkpoint import Checkpointer
+from tieout.streams.clock import now_us
 from tieout.streams.downstream import Downstream
 from tieout.streams.handover import AXES, Handover, end_process
 from tieout.streams.metrics import counter, gauge, histogram
@@ -89,6 +90,7 @@ class Agents:
         with histogram("tieout_agent_processing_seconds", axis=axis).time():
             shard.apply(offset, frame, event)
         counter("tieout_changes_applied", axis=axis).inc(len(frame.changes))
+        _show_latency(frame)
         gauge("tieout_frame_tick_timestamp_seconds", axis=axis).set(frame.now_us / 1e6)
 
     async def _seek_once(self, shard: Shard, message: Any, frame: Frame) -> None:
@@ -174,3 +176,12 @@ class _Consumer(driver.Consumer):
 
 class _Transport(driver.Transport):
     Consumer = _Consumer
+
+
+def _show_latency(frame: Frame) -> None:
+    """Observe the oldest change of each source in a frame: one for every change would cost more than it tells."""
+    oldest: dict[str, int] = {}
+    for change in frame.changes:
+        oldest[change.source] = min(change.commit_us, oldest.get(change.source, change.commit_us))
+    for source, commit_us in oldest.items():
+        histogram("tieout_sync_latency_seconds", source=source).observe(max(0, now_us() - commit_us) / 1e6)

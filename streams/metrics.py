@@ -24,8 +24,6 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 CounterName = Literal[
     "tieout_events_consumed",
     "tieout_events_rejected",
-    "tieout_events_deduplicated",
-    "tieout_events_stale",
     "tieout_events_filtered",
     "tieout_changes_applied",
     "tieout_frames_produced",
@@ -40,8 +38,6 @@ GaugeName = Literal[
     "tieout_frame_tick_timestamp_seconds",
     "tieout_consumer_lag_records",
     "tieout_assigned_partitions",
-    "tieout_table_recovery_remaining_records",
-    "tieout_table_keys",
     "tieout_event_loop_lag_seconds",
     "tieout_findings_open",
     "tieout_finding_oldest_timestamp_seconds",
@@ -78,8 +74,6 @@ class Family:
 COUNTERS: Final[dict[CounterName, Family]] = {
     "tieout_events_consumed": Family("Records read from a raw topic.", ("source",)),
     "tieout_events_rejected": Family("Records sent to the dead-letter topic.", ("source", "reason")),
-    "tieout_events_deduplicated": Family("Changes dropped as already applied.", ("source",)),
-    "tieout_events_stale": Family("Changes older than what the source said before.", ("source",)),
     "tieout_events_filtered": Family("Changes that no rule reads.", ("source",)),
     "tieout_changes_applied": Family("Changes applied by the engine, replays included.", ("axis",)),
     "tieout_frames_produced": Family("Frames written, ticks included.", ("axis",)),
@@ -99,8 +93,6 @@ GAUGES: Final[dict[GaugeName, Family]] = {
     "tieout_frame_tick_timestamp_seconds": Family("Processing instant of the newest frame applied.", ("axis",)),
     "tieout_consumer_lag_records": Family("Records between position and log end.", ("topic", "partition")),
     "tieout_assigned_partitions": Family("Partitions assigned to this process.", ("topic",)),
-    "tieout_table_recovery_remaining_records": Family("Changelog records still to be read.", ("axis",)),
-    "tieout_table_keys": Family("Keys held in a table by this worker.", ("table",)),
     "tieout_event_loop_lag_seconds": Family("Delay of a 1 s timer on the event loop."),
     "tieout_findings_open": Family("Findings open or acknowledged now.", ("code", "queue", "severity")),
     "tieout_finding_oldest_timestamp_seconds": Family("Onset of the oldest open finding.", ("code",)),
@@ -115,10 +107,7 @@ GAUGES: Final[dict[GaugeName, Family]] = {
 
 HISTOGRAMS: Final[dict[HistogramName, Family]] = {
     "tieout_sync_latency_seconds": Family(
-        "Latency by stage: capture (source commit to raw topic), process (raw topic to output), "
-        "publish (output to analyst store), total.",
-        ("source", "stage"),
-        SYNC,
+        "From the source's commit to the engine, the oldest change of each frame and source.", ("source",), SYNC
     ),
     "tieout_agent_processing_seconds": Family("Time one frame spends in the engine.", ("axis",), WORK),
     "tieout_checkpoint_duration_seconds": Family("Time of one partition's checkpoint transaction.", ("axis",), WORK),

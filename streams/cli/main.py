@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tieout.streams.cli.exits import MEANING, Exit
 
@@ -105,7 +105,7 @@ def _code_of(error: Exception) -> Exit | None:
 
 def _message(error: Exception) -> str:
     """librdkafka's own words where it has some: its exceptions print as a Python object."""
-    kafka = error.args[0] if error.args else None
+    kafka: Any = error.args[0] if error.args else None
     return f"Kafka: {kafka.str()} (tieout status tells more)" if hasattr(kafka, "retriable") else str(error)
 
 

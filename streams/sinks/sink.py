@@ -18,6 +18,7 @@ from tieout.streams import clock
 from tieout.streams.metrics import counter, forget, gauge, histogram
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.settings import Settings
+from tieout.streams.sinks.gauges import show
 from tieout.streams.sinks.intake import OUTPUT_OF, Intake
 from tieout.streams.sinks.publish import Publisher
 from tieout.streams.sinks.source import OutputReader, RecordsLost, until_assigned
@@ -115,6 +116,7 @@ class Sink:
         if self._publisher.publish(self._store):
             self._written = False
             gauge("tieout_snapshot_last_success_timestamp_seconds").set(clock.now_us() / 1e6)
+            show(self._store)
         self._show_lag()
 
     def _show_lag(self) -> None:
