@@ -55,7 +55,7 @@ class Parking:
         return len(self.needs)
 
     def __contains__(self, change: Change) -> bool:
-        return position(change) in self.needs
+        return bool(self.needs) and position(change) in self.needs
 
     def restore(self, parked: Parked) -> None:
         """Take over a row that is already written."""

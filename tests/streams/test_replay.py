@@ -164,9 +164,9 @@ FAR = instant(T0_MS + 30 * 24 * HOUR_MS)
 
 @pytest.mark.parametrize(("options", "expected"), [
     ({}, []),  # the grace is not over
-    ({"until": FAR}, []),  # over, but nobody has seen that far: absence is not proved
+    ({"until": FAR}, [("SUPPRESSED",)]),  # over, but nobody has seen that far: absence is not proved
     ({"until": FAR, "assume_fresh": True}, [("OPEN",)]),
-    ({"until": FAR, "assume_fresh": True, "stale": "ERP"}, []),  # the ledger may still bring it
+    ({"until": FAR, "assume_fresh": True, "stale": "ERP"}, [("SUPPRESSED",)]),  # the ledger may still bring it
     ({"until": FAR, "assume_fresh": True, "stale": ("HCM", "CRM")}, [("OPEN",)]),  # of no importance here
 ])
 def test_absence_is_proved_by_watermarks_that_until_and_assume_fresh_move(
