@@ -280,7 +280,8 @@ steps AS (
     SELECT cell, _at,
            last_value(CASE WHEN NOT _gone THEN {_PACKED} END IGNORE NULLS) OVER {_PREVIOUS} AS dims,
            CASE WHEN _gone THEN 0 ELSE numerator END AS numerator,
-           CASE WHEN NOT _gone THEN denominator WHEN lag(denominator) OVER {_PREVIOUS} IS NOT NULL THEN 0 END AS denominator,
+           CASE WHEN NOT _gone THEN denominator
+                WHEN lag(denominator) OVER {_PREVIOUS} IS NOT NULL THEN 0 END AS denominator,
            coalesce(as_of, (SELECT max(as_of) FROM stage), (SELECT max(as_of) FROM internal.kpi_cell)) AS as_of,
            lag(CASE WHEN _gone THEN 0 ELSE numerator END) OVER {_PREVIOUS} AS numerator_before,
            lag(denominator) OVER {_PREVIOUS} AS denominator_before

@@ -61,7 +61,9 @@ def read_until(stop: threading.Event, snapshot: Path, seen: list[tuple[int, ...]
 def test_killed_writers_lose_nothing_and_readers_never_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", ":".join(path for path in sys.path if path))
     path, directory = tmp_path / "store.duckdb", tmp_path / "pub"
-    stop, seen, failures = threading.Event(), [], []
+    stop = threading.Event()
+    seen: list[tuple[int, ...]] = []
+    failures: list[Exception] = []
     reader = threading.Thread(target=read_until, args=(stop, directory / "analytics.duckdb", seen, failures))
     reader.start()
     chance, ends = random.Random(7), []

@@ -86,7 +86,8 @@ def test_rows_and_offsets_are_one_transaction(store: Store) -> None:
 
 def test_dates_instants_and_lists_arrive_as_such(store: Store) -> None:
     store.write([entry(1, holds="H22|H04", top_hold="H22"), entry(2)])
-    assert store.query("SELECT work_date::VARCHAR, updated_at::VARCHAR, holds FROM v1.time_entry ORDER BY entry_key") == [
+    columns = "work_date::VARCHAR, updated_at::VARCHAR, holds"
+    assert store.query(f"SELECT {columns} FROM v1.time_entry ORDER BY entry_key") == [
         ("2026-03-10", "2026-03-10 11:00:00", ["H22", "H04"]), ("2026-03-10", "2026-03-10 11:00:00", [])]
 
 
@@ -186,18 +187,21 @@ def test_every_view_and_column_is_explained(store: Store) -> None:
 
 
 CONTRACT = {
-    "time_entry": "entry_key worker_no project_code account_no le_code region practice billing_cycle_id work_date status "
-                  "state approved_s billed_s unbilled_s overbilled_s written_off_s proposed_s ready_s held_s rate_e6 "
-                  "currency unbilled_minor ready_minor held_minor applied_minor billed_minor adjustment_due_minor "
-                  "top_hold holds updated_at",
-    "finding": "finding_id code facet entity business_key attribute systems episode status severity queue region le_code "
-               "practice project_code billing_cycle_id impact_s impact_minor currency estimated left_system left_value "
-               "right_system right_value owner_system onset_at deadline_at opened_at resolved_at resolution "
+    "time_entry": "entry_key worker_no project_code account_no le_code region practice billing_cycle_id work_date "
+                  "status state approved_s billed_s unbilled_s overbilled_s written_off_s proposed_s ready_s held_s "
+                  "rate_e6 currency unbilled_minor ready_minor held_minor applied_minor billed_minor "
+                  "adjustment_due_minor top_hold holds updated_at",
+    "finding": "finding_id code facet entity business_key attribute systems episode status severity queue region "
+               "le_code practice project_code billing_cycle_id impact_s impact_minor currency estimated left_system "
+               "left_value right_system right_value owner_system onset_at deadline_at opened_at resolved_at resolution "
                "entries_count explanation rule_version",
     "finding_event": "finding_id code facet entity business_key attribute systems episode step at actor reason",
-    "source": "system instance object watermark_at last_event_at state received applied duplicates stale parked filtered "
-              "dead_lettered",
-    **dict.fromkeys(("kpi", "kpi_history", *(f"kpi_{kpi.id}" for kpi in KPIS)), "kpi measure le_code region practice project_code billing_cycle_id currency state hold_code value numerator " "denominator unit as_of complete_through freshness"),
+    "source": "system instance object watermark_at last_event_at state received applied duplicates stale parked "
+              "filtered dead_lettered",
+    **dict.fromkeys(
+        ("kpi", "kpi_history", *(f"kpi_{kpi.id}" for kpi in KPIS)),
+        "kpi measure le_code region practice project_code billing_cycle_id currency state hold_code value numerator "
+        "denominator unit as_of complete_through freshness"),
     "dead_letter": "", "parked": "", "meta_freshness": "",
 }
 
@@ -214,8 +218,8 @@ def test_sources_account_for_every_change(store: Store) -> None:
     store.write([
         source(), source(object="time_entry", received=10, parked=1, filtered=2, dead_lettered=1),
         source(object="resource", received=4),
-        *(cell(count, kpi="events", unit="count", measure=measure, source="TIME/kimai", object=name, partition=partition)
-          for measure, name, partition, count in (
+        *(cell(count, kpi="events", unit="count", measure=measure, source="TIME/kimai", object=name, partition=at)
+          for measure, name, at, count in (
               ("APPLIED", "time_entry", 0, 2), ("APPLIED", "time_entry", 1, 1), ("DUPLICATE", "time_entry", 1, 2),
               ("STALE", "time_entry", 0, 1), ("APPLIED", "resource", 0, 4))),
     ])
