@@ -142,10 +142,20 @@ class Writer:
         try:
             call()
         except KafkaException as error:
-            if _kafka_error(error).code() in _FENCED:
-                self._fenced = Fenced(f"{self._place}: {_kafka_error(error).str()}")
+            found = self._cause(_kafka_error(error))
+            if found.code() in _FENCED:
+                self._fenced = Fenced(f"{self._place}: {found.str()}")
                 raise self._fenced from error
             raise
+
+    def _cause(self, error: KafkaError) -> KafkaError:
+        """What is behind `_FATAL`: where a background thread of the client met it, only the next call says."""
+        if error.code() == KafkaError._FATAL:
+            try:
+                self._producer.abort_transaction(0.1)
+            except KafkaException as cause:
+                return _kafka_error(cause)
+        return error
 
 
 class Held(NamedTuple):

@@ -250,7 +250,8 @@ SCRIPTS: list[tuple[str, list[tuple[str, KafkaError]], type[Exception] | None, l
     ("slow abort",    [("commit", ABORT), ("abort", AGAIN)],      None,           ["commit", "abort", "abort", *ANEW]),
     ("fenced",        [("commit", FENCED)],                       Fenced,         ["commit"]),
     ("fenced late",   [("commit", ABORT), ("abort", FENCED)],     Fenced,         ["commit", "abort"]),
-    ("broken",        [("commit", BROKEN)],                       KafkaException, ["commit"]),
+    ("fenced unseen", [("commit", BROKEN), ("abort", FENCED)],    Fenced,         ["commit", "abort"]),
+    ("broken",        [("commit", BROKEN), ("abort", BROKEN)],    KafkaException, ["commit", "abort"]),
 ]  # fmt: skip
 NAMES = {"commit_transaction": "commit", "abort_transaction": "abort", "begin_transaction": "begin", "produce": "put"}
 
