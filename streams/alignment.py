@@ -102,7 +102,7 @@ class Ends:
 
         asked = [TopicPartition(topic, number) for topic, number in partitions]
         latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        answers = self._admin.list_offsets({tp: latest for tp in asked}, request_timeout=_ASK_S)
+        answers = self._admin.list_offsets(dict.fromkeys(asked, latest), request_timeout=_ASK_S)
         ends = {(tp.topic, tp.partition): answer.result().offset for tp, answer in answers.items()}
         drained = set()
         for tp in self._consumer.position(asked):
