@@ -6,9 +6,10 @@ that takes them as they come would be hours ahead on one and would hold the sour
 
 from __future__ import annotations
 
+import logging
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from tieout.codecs.records import RawRecord
 from tieout.streams import clock
@@ -16,8 +17,10 @@ from tieout.streams import clock
 if TYPE_CHECKING:
     from confluent_kafka import Consumer
 
+log = logging.getLogger(__name__)
+
 Partition = tuple[str, int]
-LONGEST_S: Final = 1.0  # a partition whose end cannot be reached (control records) holds the others no longer than this
+LONGEST_S: Final = 15.0  # a partition whose end cannot be reached (control records) holds the others no longer
 _ASK_S: Final = 10.0
 
 
@@ -53,7 +56,10 @@ class Alignment:
         behind = {partition for partition in self._waiting if self._reached.get(partition, -1) < newest}
         unread = behind - self._drained(behind) if behind else behind
         limit = min((self._reached.get(partition, -1) for partition in unread), default=newest)
-        return self._released(newest if self._expired(holding=limit < newest) else limit)
+        if self._expired(holding=limit < newest):
+            log.warning("%s held the others for %.0f s: going on without", sorted(unread), LONGEST_S)
+            limit = newest
+        return self._released(limit)
 
     def _expired(self, *, holding: bool) -> bool:
         now_s = self._monotonic_s()
@@ -71,10 +77,15 @@ class Alignment:
 
 
 class Ends:
-    """Asks the broker which partitions a consumer has read to their end."""
+    """Asks the broker which partitions a consumer has read to their end.
 
-    def __init__(self, consumer: Consumer) -> None:
-        self._consumer = consumer
+    On a connection of its own: on the consumer's, a question waits behind a fetch that waits for records.
+    """
+
+    def __init__(self, consumer: Consumer, client: Mapping[str, Any]) -> None:
+        from confluent_kafka.admin import AdminClient
+
+        self._consumer, self._admin = consumer, AdminClient(dict(client))
         self._begins: dict[Partition, int] = {}  # where reading begins, where something is committed
 
     def assigned(self, partitions: Iterable[Partition]) -> None:
@@ -87,11 +98,16 @@ class Ends:
     def __call__(self, partitions: Iterable[Partition]) -> set[Partition]:
         """Those of the partitions that hold nothing unread at this moment."""
         from confluent_kafka import TopicPartition
+        from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
+        asked = [TopicPartition(topic, number) for topic, number in partitions]
+        latest: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        answers = self._admin.list_offsets(dict.fromkeys(asked, latest), request_timeout=_ASK_S)
+        ends = {(tp.topic, tp.partition): answer.result().offset for tp, answer in answers.items()}
         drained = set()
-        for tp in self._consumer.position([TopicPartition(topic, number) for topic, number in partitions]):
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(tp.topic, tp.partition), _ASK_S)
-            position = tp.offset if tp.offset >= 0 else max(low, self._begins.get((tp.topic, tp.partition), low))
-            if position >= high:
-                drained.add((tp.topic, tp.partition))
+        for tp in self._consumer.position(asked):
+            partition = (tp.topic, tp.partition)
+            position = tp.offset if tp.offset >= 0 else max(0, self._begins.get(partition, 0))
+            if position >= ends[partition]:
+                drained.add(partition)
         return drained

@@ -51,10 +51,15 @@ class Gauges:
         return sum(standing.committed or 0 for standing in self.standings(role).values())
 
     def unread(self, role: str, ends: Mapping[Partition, int]) -> int:
-        """Records before `ends` that a role has not read; of the sink, those that are not published."""
-        done = self._published() if role == "sink" else {
-            partition: standing.committed or 0 for partition, standing in self.standings(role).items()}
-        return sum(max(0, end - done.get(partition, 0)) for partition, end in ends.items())
+        """Records before `ends` that a role has not read; of the sink, those that are not published.
+
+        Outputs are written in transactions, so the last offset of their partitions is a marker that nobody reads.
+        """
+        done, markers = (self._published(), 1) if role == "sink" else (self._committed(role), 0)
+        return sum(max(0, end - markers - done.get(partition, 0)) for partition, end in ends.items())
+
+    def _committed(self, role: str) -> dict[Partition, int]:
+        return {partition: standing.committed or 0 for partition, standing in self.standings(role).items()}
 
     def _published(self) -> dict[Partition, int]:
         from tieout.streams.sinks.publish import SNAPSHOT

@@ -22,6 +22,7 @@ from tieout.codecs.records import Headers, RawRecord
 from tieout.reconcilers.engine import READS
 from tieout.reconcilers.entities import Axis
 from tieout.streams import clock, sources
+from tieout.streams.alignment import Alignment, Ends
 from tieout.streams.ingest_metrics import IngestMetrics
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.outbox import PRODUCER, IdMap, Outbox, restore_parking
@@ -70,6 +71,8 @@ class IngestRole:
         self._metrics = IngestMetrics()
         self._alive = Heartbeat(within_s=_HANGS_AFTER_S)
         self._consumer = Consumer(settings.kafka_client(_consumer_options(settings)))
+        self._ends = Ends(self._consumer, settings.kafka_client())
+        self._alignment = Alignment(self._ends) if settings.clock == "log" else None
         self._producer = Producer(settings.kafka_client(PRODUCER))
         self._outbox = Outbox(self._producer)
         self._ops = OpsServer(settings.ops, "ingest")
@@ -121,6 +124,9 @@ class IngestRole:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         own = {(tp.topic, tp.partition) for tp in partitions}
+        if self._alignment:
+            self._ends.assigned(own)
+            self._alignment.assigned(own)
         self._pipeline = self._restored_pipeline(own, floor_us=self._now_us)
         self._paused = False
         self._metrics.assigned(tp.topic for tp in partitions)
@@ -159,6 +165,9 @@ class IngestRole:
         pipeline = self._pipeline
         if pipeline is None:
             return
+        if self._alignment:
+            self._alignment.add(records)
+            records = self._alignment.ready()
         for row, value in self._id_map.news() if self._id_map else ():
             pipeline.learned(row, value)
         now_us = clock.now_us() if self._settings.clock == "wall" else None
