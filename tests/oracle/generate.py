@@ -32,6 +32,7 @@ class Firm(Capture):
     days: int = 28
     workers: list[str] = field(default_factory=list)
     projects: dict[str, str] = field(default_factory=dict)  # code -> legal entity
+    opened: dict[str, datetime] = field(default_factory=dict)  # code -> when the ERP made it
     roles: dict[str, str] = field(default_factory=dict)
     staffed: list[tuple[str, str]] = field(default_factory=list)
     renamed: dict[str, tuple[datetime, str]] = field(default_factory=dict)
@@ -100,6 +101,7 @@ def _projects(firm: Firm) -> None:
         firm.projects[code] = le
         kind = TYPES[number % len(TYPES)]
         at = SETUP if firm.chance(0.7) else firm.later(START, 0, 240)
+        firm.opened[code] = at
         firm.say(ERP, "customer", SETUP, customer_no=f"C{number % 4}", name="c", payment_terms="N30", po_required=False)
         firm.say(ERP, "contract", SETUP, contract_no=contract, le_code=le, customer_no=f"C{number % 4}", ccy=ccy, from_="2026-01-01",
                  to="2027-01-01", state="ACTIVE")
@@ -184,7 +186,7 @@ def _assignment(firm: Firm, subject: str, code: str, worker: str) -> None:
     until = since + timedelta(days=firm.random.randint(10, 40))
     plan = {"project_code": code, "worker_no": worker, "role_code": firm.roles[worker], "from_": since.isoformat(), "to": until.isoformat(),
             "mode": "PCT", "alloc_value": firm.random.choice((10_000, 5_000, 8_000)), "commit_": "HARD", "state": "HARD", "billable": True}
-    at = SETUP if firm.chance(0.6) else firm.later(START, 0, 400)
+    at = max(firm.opened[code], SETUP if firm.chance(0.6) else firm.later(START, 0, 400))
     firm.say(SCHED, "assignment", at, subject=subject, **plan)
     for source, miss in ((PSA, 0.1), (ERP, 0.1)):
         if firm.chance(miss):
@@ -324,7 +326,10 @@ def _billing(firm: Firm, key: str, row: dict[str, Any], at: datetime, le: str) -
     if firm.chance(0.2):
         return
     posted = firm.later(at, 0, 50)
-    firm.say(ERP, "invoice", posted, **header, state="VOID" if firm.chance(0.1) else "POSTED", posted_at=posted.isoformat())
+    if firm.chance(0.1):
+        firm.say(ERP, "invoice", posted, **header, state="VOID")
+        return
+    firm.say(ERP, "invoice", posted, **header, state="POSTED", posted_at=posted.isoformat())
     after = firm.random.random()
     if after < 0.15:
         credit = {"le_code": le, "invoice_no": f"CN{key}"}

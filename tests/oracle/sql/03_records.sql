@@ -84,7 +84,7 @@ FROM view_of WHERE entity = 'assignment' AND system IN ('SCHED', 'PSA', 'ERP');
 CREATE TABLE rate_s AS
 SELECT system, bk AS rate_id, from_us, to_us, (a ->> 'level')::INTEGER AS level,
        CASE WHEN (a ->> 'level')::INTEGER = 4 THEN canon(a ->> 'scope_key') ELSE a ->> 'scope_key' END AS scope,
-       a ->> 'role_code' AS role, a ->> 'worker_no' AS worker, a ->> 'location' AS location,
+       a ->> 'scope_key' AS said_scope, a ->> 'role_code' AS role, a ->> 'worker_no' AS worker, a ->> 'location' AS location,
        nullif(a ->> 'time_type', '*') AS time_type, (a -> 'rate' ->> 'rate_e6')::BIGINT AS rate_e6,
        a -> 'rate' ->> 'ccy' AS ccy, coalesce(a -> 'rate' ->> 'unit', 'HOUR') AS unit,
        (a -> 'rate' ->> 'day_s')::BIGINT AS day_s, (a ->> 'effective_from')::DATE AS from_d,
@@ -92,7 +92,7 @@ SELECT system, bk AS rate_id, from_us, to_us, (a ->> 'level')::INTEGER AS level,
        greatest(from_us, coalesce(epoch_us((a ->> 'published_at')::TIMESTAMPTZ), from_us)) AS known_us
 FROM view_of WHERE entity = 'rate' AND a ->> 'kind' = 'BILL' AND NOT deleted
 UNION ALL
-SELECT 'ERP', 'assignment:' || subject, from_us, to_us, 2, subject, NULL, NULL, NULL, NULL, rate_e6, rate_ccy, rate_unit,
+SELECT 'ERP', 'assignment:' || subject, from_us, to_us, 2, subject, subject, NULL, NULL, NULL, NULL, rate_e6, rate_ccy, rate_unit,
        rate_day_s, from_d, to_d, 'PUBLISHED', from_us
 FROM assignment_s WHERE system = 'PSA' AND live AND rate_e6 IS NOT NULL;
 ALTER TABLE rate_s ADD COLUMN num BIGINT;

@@ -15,7 +15,7 @@ FROM entry_s s LEFT JOIN project_g p USING (project) WHERE s.project IS NOT NULL
 CREATE TABLE entry_scope AS
 SELECT entry_key, 1 AS level, entry_key AS scope FROM entry
 UNION SELECT e.entry_key, 2, a.subject FROM entry_project e JOIN assignment_s a USING (project, worker)
-UNION SELECT e.entry_key, 2, l.contract_no || '/' || l.line_no FROM entry_project e JOIN line_g l USING (contract_no)
+UNION SELECT e.entry_key, 2, unnest([l.contract_no || '/' || l.line_no, l.contract_no || ':' || l.line_no]) FROM entry_project e JOIN line_g l USING (contract_no)
 UNION SELECT entry_key, 3, contract_no || '/' || worker FROM entry_project
 UNION SELECT entry_key, 4, unnest([project, contract_no]) FROM entry_project
 UNION SELECT entry_key, 5, customer_no FROM entry_project

@@ -27,7 +27,7 @@ UNION SELECT q.qid, 2, a.subject FROM {question}_full q
       JOIN assignment_s a ON a.project = q.project AND a.worker = q.worker AND a.system IN ('PSA', 'SCHED') AND a.live
           AND a.from_us <= q.t AND q.t < a.to_us
           AND (a.subject = q.assignment_id OR (q.assignment_id IS NULL AND a.from_d <= q.d AND q.d < a.to_d))
-UNION SELECT qid, 2, contract_no || '/' || line_no FROM {question}_full WHERE line_no IS NOT NULL
+UNION SELECT qid, 2, unnest([contract_no || '/' || line_no, contract_no || ':' || line_no]) FROM {question}_full WHERE line_no IS NOT NULL
 UNION SELECT qid, 3, contract_no || '/' || worker FROM {question}_full
 UNION SELECT qid, 4, unnest([project, contract_no]) FROM {question}_full
 UNION SELECT qid, 5, customer_no FROM {question}_full
@@ -36,23 +36,26 @@ UNION SELECT qid, 7, practice FROM {question}_full
 UNION SELECT qid, 8, '*' FROM {question}_full
 UNION SELECT qid, 9, worker FROM {question}_full;
 
--- Rows of the owner (ERP) that match in scope, dimensions and knowledge, whatever their date and currency. An open-ended row
+-- Rows that match in scope, dimensions and knowledge, whatever their date and currency. An open-ended row
 -- ends where the next row of its series (level, scope, dimensions, currency) begins.
 CREATE TABLE {question}_match AS
-SELECT q.qid, r.rate_id, r.level, r.scope, r.role, r.rate_e6, r.ccy, r.unit, r.day_s, r.num, r.den, r.from_d, r.to_d,
+SELECT q.qid, r.system, r.rate_id, r.level, r.scope, r.role, r.rate_e6, r.ccy, r.unit, r.day_s, r.num, r.den, r.from_d, r.to_d,
        (r.role IS NOT NULL)::INTEGER + (r.worker IS NOT NULL)::INTEGER + (r.time_type IS NOT NULL)::INTEGER AS spec,
        q.ccy IS NULL OR r.ccy = q.ccy AS in_ccy, q.basis < r.from_d AS later,
        r.from_d <= q.basis AND (r.to_d IS NULL OR q.basis < r.to_d) AS in_date,
        r.to_d IS NULL AND r.from_d < max(CASE WHEN r.from_d <= q.basis AND (r.to_d IS NULL OR q.basis < r.to_d) THEN r.from_d END)
-           OVER (PARTITION BY q.qid, r.level, r.scope, r.role, r.worker, r.time_type, r.ccy) AS superseded
+           OVER (PARTITION BY q.qid, r.system, r.level, r.scope, r.role, r.worker, r.time_type, r.ccy) AS superseded
 FROM {question}_full q JOIN {question}_scope s USING (qid)
 JOIN rate_s r ON r.level = s.level AND r.scope = s.scope
-WHERE r.system = 'ERP' AND r.state = 'PUBLISHED' AND r.known_us <= q.t AND r.from_us <= q.t AND q.t < r.to_us
+WHERE r.state = 'PUBLISHED' AND r.known_us <= q.t AND r.from_us <= q.t AND q.t < r.to_us
   AND r.location IS NULL AND (r.role IS NULL OR r.role = q.role) AND (r.worker IS NULL OR r.worker = q.worker)
   AND (r.time_type IS NULL OR r.time_type = q.time_type);
 
 CREATE TABLE {question}_answer AS
-WITH live AS (SELECT * FROM {question}_match WHERE in_date AND in_ccy AND NOT superseded),
+WITH live AS ( -- the owner's rows, or a replica's where the owner has none at that level
+    SELECT * FROM {question}_match WHERE in_date AND in_ccy AND NOT superseded
+    QUALIFY system = 'ERP' OR count(*) FILTER (system = 'ERP') OVER (PARTITION BY qid, level) = 0
+),
 best AS (
     SELECT * FROM live WHERE level <= 7
     QUALIFY rank() OVER (PARTITION BY qid ORDER BY level, spec DESC) = 1
@@ -66,7 +69,7 @@ best AS (
     SELECT qid, bool_or(in_date AND NOT in_ccy AND NOT superseded) AS other_ccy, bool_or(in_ccy AND NOT in_date AND NOT later) AS expired
     FROM {question}_match WHERE level <= 7 GROUP BY qid
 )
-SELECT q.qid, q.basis, q.ccy, q.rounding, c.rate_id, c.level, c.scope, c.role, c.from_d, c.rate_e6, c.unit, c.day_s, c.num,
+SELECT q.qid, q.basis, q.ccy, q.rounding, c.system AS rate_system, c.rate_id, c.level, c.scope, c.role, c.from_d, c.rate_e6, c.unit, c.day_s, c.num,
        c.den, c.ccy AS rate_ccy, coalesce(c.ambiguous, false) AS ambiguous,
        CASE WHEN c.num > 0 THEN NULL WHEN c.qid IS NOT NULL THEN 'ZERO' WHEN x.other_ccy THEN 'CURRENCY'
             WHEN x.expired THEN 'EXPIRED' ELSE 'NO_MATCH' END AS missing,

@@ -53,7 +53,7 @@ WITH wrong AS (
           OR list_contains(list_transform([27000, 28800, day_s, applied.day_s], lambda h: said * 3600 = meant * h OR said * h = meant * 3600), true)
             THEN 'DAY_HOUR_UNIT'
         WHEN EXISTS (SELECT 1 FROM rate_s r
-                     WHERE r.system = 'ERP' AND r.level = w.rate_level AND r.scope = w.rate_scope AND r.role IS NOT DISTINCT FROM w.rate_role
+                     WHERE r.system = w.rate_system AND r.level = w.rate_level AND r.scope = w.rate_scope AND r.role IS NOT DISTINCT FROM w.rate_role
                        AND r.state IN ('PUBLISHED', 'SUPERSEDED') AND r.known_us <= w.t AND r.from_us <= w.t AND w.t < r.to_us
                        AND r.from_d < w.rate_from AND r.ccy = w.rate_ccy
                        AND r.num::HUGEINT * w.applied.den = w.applied.num::HUGEINT * r.den) THEN 'UPLIFT_NOT_APPLIED'
@@ -122,10 +122,10 @@ WITH causes AS (
     FROM checked c WHERE compared OR coalesce(status, '') = 'DELETED'
 )
 SELECT '28', 'STATUS', entry_key, entry_key, t, idx, next_t,
-       CASE WHEN ahead THEN abs(erp_qty_s) WHEN apart THEN qty_s ELSE unbilled_s END,
+       CASE WHEN ahead THEN abs(erp_qty_s) ELSE qty_s END,
        CASE WHEN ahead THEN -amount(erp_qty_s, price_num, price_den, money_ccy, rounding)
-            WHEN apart AND status = 'APPROVED' THEN amount(qty_s, price_num, price_den, money_ccy, rounding)
-            WHEN apart THEN -amount(qty_s, price_num, price_den, money_ccy, rounding) ELSE unbilled_minor END, money_ccy, false, true
+            WHEN apart AND status <> 'APPROVED' THEN -amount(qty_s, price_num, price_den, money_ccy, rounding)
+            ELSE amount(qty_s, price_num, price_den, money_ccy, rounding) END, money_ccy, false, true
 FROM causes WHERE ahead OR apart OR claimed;
 
 -- 29 TIME_WITHOUT_ASSIGNMENT.

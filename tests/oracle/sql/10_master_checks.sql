@@ -6,8 +6,8 @@ FROM planned p JOIN planned_question_answer a USING (qid) WHERE a.missing IS NOT
 
 -- Two masters that publish different rates for one scope, role and date.
 CREATE TABLE card AS
-SELECT level, scope, coalesce(role, '*') AS role, level || '|' || scope || '|' || coalesce(role, '*') AS bk
-FROM rate_s WHERE rate_id NOT LIKE 'assignment:%' GROUP BY ALL HAVING count(DISTINCT system) > 1;
+SELECT level, scope, coalesce(role, '*') AS role, level || '|' || min(said_scope) || '|' || coalesce(role, '*') AS bk
+FROM rate_s WHERE rate_id NOT LIKE 'assignment:%' GROUP BY level, scope, coalesce(role, '*') HAVING count(DISTINCT system) > 1;
 CREATE TABLE card_probe AS
 SELECT bk, level, scope, role, t, row_number() OVER (PARTITION BY bk ORDER BY t) AS idx,
        coalesce(lead(t) OVER (PARTITION BY bk ORDER BY t), infinity()) AS next_t

@@ -11,7 +11,7 @@ WITH from_entries AS (
     SELECT q.check_no, q.facet, q.shown_bk, q.episode, sum(q.qty_s)::BIGINT AS impact_s,
            sum(CASE WHEN a.missing IS NULL THEN amount(q.qty_s, a.num, a.den, a.rate_ccy, a.rounding)
                     WHEN a.list_num IS NOT NULL THEN amount(q.qty_s, a.list_num, a.list_den, a.list_ccy, a.rounding) ELSE 0 END)::BIGINT AS impact_minor,
-           min(coalesce(a.rate_ccy, a.ccy)) AS ccy, bool_or(a.missing IS NOT NULL) AS estimated, NULL::INTEGER AS entries_count
+           min(coalesce(a.rate_ccy, a.list_ccy, a.ccy)) AS ccy, bool_or(a.missing IS NOT NULL) AS estimated, NULL::INTEGER AS entries_count
     FROM impact_question q JOIN impact_question_answer a USING (qid) GROUP BY ALL
 ), impact AS (FROM from_entries UNION ALL FROM from_plans)
 SELECT e.check_no, CASE e.check_no
