@@ -10,6 +10,7 @@ from typing import Any, Final
 from tieout.streams.api.encoding import to_json
 from tieout.streams.api.findings import brief
 from tieout.streams.api.freshness import Freshness
+from tieout.streams.api.gauges import Gauges
 from tieout.streams.api.hub import Hub
 from tieout.streams.api.live import Changes
 from tieout.streams.api.sources import source_bodies
@@ -27,7 +28,7 @@ class Publisher:
     def __init__(self, values: Values, hub: Hub, interval_s: float = INTERVAL_S) -> None:
         self._values, self._hub, self._interval_s = values, hub, interval_s
         self._freshness: dict[str, Freshness] = {}
-        self._ready = False
+        self._gauges = Gauges(values.live)
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -43,6 +44,7 @@ class Publisher:
         if not self._values.live.ready.is_set():
             return
         changes = self._values.live.changes()
+        self._gauges.update(changes)
         events = list(self._events(changes))
         if events:
             self._hub.publish(events)

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 CONFIG: Final[Mapping[str, Any]] = {
     "enable.auto.commit": False,
     "enable.partition.eof": True,
-    "auto.offset.reset": "earliest",
+    "auto.offset.reset": "error",  # reading begins at the beginning; a gap later is a failure, not a jump
     "isolation.level": "read_committed",
     "allow.auto.create.topics": False,
 }
@@ -39,6 +39,10 @@ _METADATA_S: Final = 10.0
 _HANGS_S: Final = 60.0
 
 Place = tuple[str, int]
+
+
+class RowsMissing(Exception):
+    """The broker no longer has rows of a compacted topic: every sum would be wrong, so none is shown."""
 
 
 class Reader:
@@ -78,38 +82,40 @@ class Reader:
             while not self._stop.is_set():
                 self.alive.beat()
                 self._take(consumer.consume(_BATCH, _WAIT_S))
-        except Exception:
-            log.exception("the live reader failed; the process becomes unready and is to be restarted")
-            self._detail = "the reader failed; see the log"
+        except Exception as error:
+            log.exception("the live reader failed; the process is unready from now on")
+            self._detail = f"the reader failed: {error}"
             self._live.ready.clear()
         finally:
             consumer.close()
 
     def _assign(self, consumer: Consumer) -> None:
-        from confluent_kafka import OFFSET_BEGINNING, TopicPartition
-
-        places = self._places(consumer)
-        self._behind = set(places)
-        if places:
-            consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in places])
-
-    def _places(self, consumer: Consumer) -> list[Place]:
-        """All partitions of all topics; waits until every topic is there, without ever creating one by asking."""
-        from confluent_kafka import KafkaException
+        from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
 
         while not self._stop.is_set():
             self.alive.beat()
             try:
-                known = consumer.list_topics(timeout=_METADATA_S).topics
+                places = self._places(consumer)
             except KafkaException as error:
                 self._detail = f"brokers out of reach: {error}"
-            else:
-                missing = [topic for topic in self._outputs if topic not in known]
-                if not missing:
-                    return [(topic, partition) for topic in self._outputs for partition in known[topic].partitions]
-                self._detail = f"waiting for topics: {', '.join(missing)}"
+                places = []
+            if places:
+                self._behind = set(places)
+                consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in places])
+                return
             self._stop.wait(_LOOK_AGAIN_S)
-        return []
+
+    def _places(self, consumer: Consumer) -> list[Place]:
+        """All partitions of all topics, none while a topic is missing; asking never creates one."""
+        known = consumer.list_topics(timeout=_METADATA_S).topics
+        missing = [topic for topic in self._outputs if topic not in known]
+        if missing:
+            self._detail = f"waiting for topics: {', '.join(missing)}"
+            return []
+        places = [(topic, partition) for topic in self._outputs for partition in known[topic].partitions]
+        for place in places:
+            _check_whole(consumer, place)
+        return places
 
     def _take(self, messages: Iterable[Message]) -> None:
         records = [record for message in messages if (record := self._record(message)) is not None]
@@ -128,6 +134,8 @@ class Reader:
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:
                 self._behind.discard(place)
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+                raise RowsMissing(f"{place[0]}[{place[1]}]: {error}")
             elif not error.retriable():
                 log.warning("%s: %s", place, error)
             return None
@@ -143,6 +151,14 @@ class Reader:
         except (DecodeError, UnicodeDecodeError) as error:
             log.error("%s[%s]@%s left out: %s", message.topic(), message.partition(), message.offset(), error)
             return None
+
+
+def _check_whole(consumer: Consumer, place: Place) -> None:
+    from confluent_kafka import TopicPartition
+
+    low, _ = consumer.get_watermark_offsets(TopicPartition(*place), timeout=_METADATA_S)
+    if low > 0:
+        raise RowsMissing(f"{place[0]}[{place[1]}] begins at {low}, expected 0")
 
 
 def _kafka(config: dict[str, Any]) -> Consumer:

@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 from api_firm import UK, Firm
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer
 
 from tieout.codecs.avro import row_encoder
 from tieout.reconcilers.outcomes import Outcome, Output
@@ -106,6 +106,26 @@ def test_missing_topics_are_waited_for_and_named(embedded: EmbeddedBroker) -> No
             embedded.create(output_topic(output), 1)  # would fail if asking had made it
         until(live.ready.is_set)
         assert reader.alive().ok
+
+
+def test_a_topic_that_lost_its_beginning_is_refused(broker: EmbeddedBroker, furnished: Firm) -> None:
+    class Shortened:
+        """A consumer of a topic whose oldest rows are gone, as the embedded broker drops them after 5 MB."""
+
+        def __init__(self, config: dict[str, Any]) -> None:
+            self._consumer = Consumer(config)
+
+        def get_watermark_offsets(self, *_args: Any, **_named: Any) -> tuple[int, int]:
+            return 7, 9
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._consumer, name)
+
+    reader = Reader(Live(), {"bootstrap.servers": broker.bootstrap, "group.id": "tieout-api"}, consumer=Shortened)
+    reader.start()
+    until(lambda: "begins at 7, expected 0" in reader.ready().detail)
+    assert not reader.ready().ok
+    reader.stop()
 
 
 def get(url: str) -> tuple[int, bytes] | None:
