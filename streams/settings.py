@@ -66,10 +66,10 @@ class Kafka(_Section):
 class Source(_Section):
     """One source object: the topic that its changes arrive on and how to read them."""
 
-    system: Literal["ERP", "PSA", "HCM", "CRM", "SCHED", "TIME"]
+    system: Literal["ERP", "PSA", "HCM", "CRM", "SCHED", "TIME"] = Field(description="What kind of system it is.")
     instance: str = Field(default="main", min_length=1, description="Which of several systems of this kind.")
-    topic: str = Field(min_length=1)
-    format: Format = "canonical"
+    topic: str = Field(min_length=1, description="The raw topic that its changes arrive on.")
+    format: Format = Field(default="canonical", description="How its records are encoded.")
     mapping: str | None = Field(default=None, description="A mapping by name, or a TOML file beside the configuration.")
     entity: str | None = Field(default=None, description="Canonical entity, where neither mapping nor event names it.")
     heartbeat: str | None = Field(default=None, description="Topic of the connector's heartbeats.")
@@ -78,9 +78,9 @@ class Source(_Section):
 class Sink(_Section):
     """The analyst store and its published snapshot."""
 
-    path: Path = Path("tieout.duckdb")
-    publish_dir: Path = Path("pub")
-    publish_every_s: Annotated[float, Field(gt=0)] = 2.0
+    path: Path = Field(default=Path("tieout.duckdb"), description="The store; one process owns it.")
+    publish_dir: Path = Field(default=Path("pub"), description="Where snapshots for readers are published.")
+    publish_every_s: float = Field(default=2.0, gt=0, description="Seconds between snapshots, at the least.")
     batch_records: Positive = Field(default=10_000, description="Most records in one DuckDB transaction.")
     batch_ms: Positive = Field(default=200, description="Longest wait for a batch to fill.")
 
@@ -88,30 +88,30 @@ class Sink(_Section):
 class Api(_Section):
     """The HTTP endpoints for people and dashboards."""
 
-    host: str = "127.0.0.1"
-    port: Port = 8080
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: Port = Field(default=8080, description="Port to listen on; 0 takes any free one.")
 
 
 class Checkpoint(_Section):
     """When the worker writes its state, outputs and progress: whichever limit is reached first."""
 
-    interval_ms: Positive = 500
-    changes: Positive = 5_000
+    interval_ms: Positive = Field(default=500, description="Longest time between checkpoints.")
+    changes: Positive = Field(default=5_000, description="Most changes between checkpoints.")
 
 
 class Ops(_Section):
     """Metrics and probes of a process; port 0 takes any free one."""
 
-    host: str = "127.0.0.1"
-    port: Port = 9464
+    host: str = Field(default="127.0.0.1", description="Address of metrics and probes.")
+    port: Port = Field(default=9464, description="Their port; 0 takes any free one.")
 
 
 class Ingest(_Section):
     """How changes are put into frames, and when ingest holds back."""
 
-    frame_changes: Positive = 500
-    frame_bytes: Positive = 262_144
-    linger_ms: Positive = 50
+    frame_changes: Positive = Field(default=500, description="Most changes in a frame.")
+    frame_bytes: Positive = Field(default=262_144, description="Most bytes in a frame.")
+    linger_ms: Positive = Field(default=50, description="Longest wait for a frame to fill.")
     instance: str | None = Field(default=None, description="Static group member: a quick restart moves no partitions.")
     tick_ms: Positive = Field(default=1_000, description="A frame without changes after this silence.")
     max_ahead_bytes: Positive = Field(default=3_000_000, description="Unread frames of a partition that stop ingest.")
@@ -120,7 +120,7 @@ class Ingest(_Section):
 class Log(_Section):
     """What a process writes to standard error."""
 
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least severe line shown.")
     format: Literal["auto", "json", "pretty"] = Field(default="auto", description="auto: JSON off a terminal.")
 
 
