@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import STATE_OUTPUTS, Output
+from tieout.streams.clock import monotonic_s
 from tieout.streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -138,6 +140,16 @@ def apply(admin: AdminClient, differences: Iterable[Difference]) -> None:
         raise TopicsRefused(refused)
     _create(admin, [difference.topic for difference in steps if difference.step is Step.CREATE])
     _configure(admin, [difference.topic for difference in steps if difference.step is Step.CONFIGURE])
+    _until_seen(admin, [difference.topic for difference in steps])
+
+
+def _until_seen(admin: AdminClient, topics: list[Topic]) -> None:
+    """A broker answers before it shows what was done: whoever comes next must find it."""
+    deadline_s = monotonic_s() + _ADMIN_TIMEOUT_S
+    while left := plan(admin, topics):
+        if monotonic_s() > deadline_s:
+            raise TimeoutError(f"done, but not seen after {_ADMIN_TIMEOUT_S:.0f} s: {left[0]}")
+        time.sleep(0.1)
 
 
 def _create(admin: AdminClient, topics: list[Topic]) -> None:
