@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,3 +170,17 @@ def test_every_module_says_what_it_is_for() -> None:
             if tree.body and ast.get_docstring(tree) is None:
                 bare.append(str(path.relative_to(ROOT)))
     assert bare == []
+
+
+def test_the_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
+    """Schemas, mappings, queries, templates: what a checkout has, an installation has."""
+    for folder in LAYERS:
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, tmp_path)
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "dist", "."]
+    subprocess.run(build, cwd=tmp_path, check=True, timeout=120)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    packed = {name.removeprefix("tieout/") for name in zipfile.ZipFile(wheel).namelist() if name.startswith("tieout/")}
+    files = {str(path.relative_to(ROOT)) for path in tracked() if path.relative_to(ROOT).parts[0] in LAYERS}
+    assert packed == files
