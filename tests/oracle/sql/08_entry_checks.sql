@@ -119,7 +119,7 @@ WITH causes AS (
            coalesce(compared AND in_time AND psa_live AND (time_state = 'APPROVED') <> (psa_state = 'APPROVED'), false) AS apart,
            compared AND (billed_us IS NULL OR t < billed_us) AND proposed_s <= 0
                AND EXISTS (SELECT 1 FROM claim k WHERE k.entry_key = c.entry_key AND k.due_us <= c.t AND c.t < k.until_us) AS claimed
-    FROM checked c WHERE compared OR coalesce(status, '') = 'DELETED'
+    FROM checked c WHERE compared OR (coalesce(status, '') = 'DELETED' AND erp_posted)
 )
 SELECT '28', 'STATUS', entry_key, entry_key, t, idx, next_t,
        CASE WHEN ahead THEN abs(erp_qty_s) ELSE qty_s END,
