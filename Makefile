@@ -45,7 +45,7 @@ bench: $(DEV)  ## Changes a second, against a plain loop and an ordinary Faust a
 	@$(BIN)/python -m bench $(ARGS)
 
 faults: $(DEV)  ## Kill, stop and move every process on Apache Kafka (long)
-	@$(BIN)/pytest -m faults -rs tests/faults $(ARGS)
+	@TIEOUT_TEST_KILLS=$${TIEOUT_TEST_KILLS:-30} TIEOUT_TEST_RESTARTS=$${TIEOUT_TEST_RESTARTS:-20} $(BIN)/pytest -s -m faults -rs tests/faults $(ARGS)
 
 lock: $(DEV)  ## Resolve pyproject.toml anew into requirements*.txt, with hashes
 	@echo "uv" | $(BIN)/uv $(LOCK) -o requirements-uv.txt -

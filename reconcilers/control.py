@@ -17,6 +17,8 @@ from tieout.reconcilers.policy import Policy
 from tieout.reconcilers.timeline import DAY, SECOND, instant_text
 from tieout.reconcilers.watermarks import Watermarks
 
+_STORED: Final = ("code", "facet", "business_key", "episode", "occurrences", "status", "onset", "deadline", "opened_at",
+                  "resolved_at", "resolution")
 _DEFAULT_LIMIT_S: Final = 5_400
 
 
@@ -163,6 +165,7 @@ class ControlState:
         yield "counts", "counts", self.counts
         for source in sorted(self.dirty):
             finding = self.findings[source]
-            fields = {name: getattr(finding, name) for name in finding.__slots__ if name != "members"}
-            yield "findings", source, {**fields, "row": dict(finding.row), "life": finding.members[source].found.to_record()}
+            stored = {name: getattr(finding, name) for name in _STORED}
+            life = finding.members[source].found.to_record()
+            yield "findings", source, {**stored, "row": dict(finding.row), "life": life}
         self.dirty.clear()

@@ -87,6 +87,7 @@ class Rule:
     hold: str | None = None
     structural: bool = False
     restarts: bool = False  # the grace begins again with each change of the evidence
+    grouped: bool = False  # the business key is the subject of the grace: who joins an open group is open at once
     due: Callable[[AsOf, str], Iterable[int]] | None = None  # instants at which time alone may change the answer
 
 
@@ -119,6 +120,8 @@ class Finding:
     resolution: str | None = None
     row: Mapping[str, Any] = field(default_factory=dict)  # as last published
     members: dict[str, Life] = field(default_factory=dict)
+    left_at: int = 0  # the instant at which the members in `left` left: if it closes then, they are its last ones
+    left: dict[str, Life] = field(default_factory=dict)
 
     @property
     def finding_id(self) -> str:

@@ -74,6 +74,7 @@ class Lives:
         self.rules = {(rule.code, rule.subject): rule for lane in self.lanes.values() for rule in lane.rules}
         self.lives: dict[LifeKey, Life] = {}
         self.findings: dict[FindingKey, Finding] = {}
+        self.groups: dict[FindingKey, dict[str, Life]] = {}  # pending or open, by subject
         self.open_on: dict[str, set[LifeKey]] = {}  # subject -> its open lives
         self.of_subject: dict[tuple[str, str], set[LifeKey]] = {}  # (kind, subject) -> its lives
         self.healed: dict[str, int] = {}  # code -> differences that healed within their grace
@@ -131,7 +132,8 @@ class Lives:
         now = world.instant
         life = self.lives.get(key)
         if life is None:
-            life = self._begin(key, Life(rule, key[2], broke, now, self._deadline(world, broke, now)))
+            onset, until = self._group_clock(rule, broke) or (now, self._deadline(world, broke, now))
+            life = self._begin(key, Life(rule, key[2], broke, onset, until))
             lane.push(life.deadline, life.subject)
         elif rule.restarts and not life.is_open and now < life.deadline and self._changed(rule, world, life):
             life.onset, life.deadline = now, self._deadline(world, broke, now)
@@ -145,6 +147,12 @@ class Lives:
         if not life.is_open and now >= life.deadline:
             yield self._open(key, life, world, marks.passed_at(systems, life.deadline))
 
+    def _group_clock(self, rule: Rule, broke: Break) -> tuple[int, int] | None:
+        """Onset and deadline of the group that the break joins, if there is one."""
+        group = self.groups.get((rule.code, broke.facet, broke.business_key)) if rule.grouped else None
+        first = next(iter(group.values()), None) if group else None
+        return (first.onset, first.deadline) if first else None
+
     def _changed(self, rule: Rule, world: AsOf, life: Life) -> bool:
         """Whether the evidence has a version committed exactly now, after the onset."""
         return world.instant > life.onset and world.instant in world.evidence_commits(life.subject)
@@ -156,6 +164,7 @@ class Lives:
     def _begin(self, key: LifeKey, life: Life) -> Life:
         self.lives[key] = life
         self.of_subject.setdefault((key[3], key[2]), set()).add(key)
+        self.groups.setdefault((key[0], key[1], life.found.business_key), {})[life.subject] = life
         self.dirty_lives.add(key)
         return life
 
@@ -198,6 +207,10 @@ class Lives:
     def _end(self, key: LifeKey, at: int) -> Iterator[Step]:
         life = self.lives.pop(key)
         self.of_subject[key[3], key[2]].discard(key)
+        group = self.groups[key[0], key[1], life.found.business_key]
+        del group[life.subject]
+        if not group:
+            del self.groups[key[0], key[1], life.found.business_key]
         self.dirty_lives.add(key)
         if not life.is_open:
             if self.is_home(key[3], key[2]):
@@ -205,12 +218,15 @@ class Lives:
             return
         self.open_on[life.subject].discard(key)
         _, finding = self._finding(life)
+        if finding.left_at != at:
+            finding.left_at, finding.left = at, {}
         if len(finding.members) > 1:
-            del finding.members[life.subject]
+            finding.left[life.subject] = finding.members.pop(life.subject)
             yield Step(life.rule, finding, "CHANGED", at, None)
         else:
             finding.status, finding.resolved_at = "RESOLVED_AUTO", at
             finding.resolution = "the systems agree again"
+            finding.members |= finding.left
             yield Step(life.rule, finding, "RESOLVED_AUTO", at, finding.resolution)
 
     # -- changelog -------------------------------------------------------------------------------

@@ -211,6 +211,6 @@ RULES = (
     Rule("RATE_MISSING", "21", "pair", ("SCHED",), missing_for_plan, Severity.HIGH, "finance-master",
          minds=("PSA", "ERP"), due=plan_due),
     Rule("RATE_MISMATCH", "22", "entry", (), mismatch, Severity.MEDIUM, "finance-master",
-         minds=("TIME", "PSA", "ERP"), hold="H03"),
+         minds=("TIME", "PSA", "ERP"), hold="H03", grouped=True),
     Rule("RATE_MISMATCH", "22", "card", ("ERP", "PSA"), card_diverged, Severity.MEDIUM, "finance-master"),
 )

@@ -36,8 +36,8 @@ SESSION_MS: Final = 6_000
 KEYS: Final = 997  # a partition
 EXIT_AGAIN: Final = 70
 SEED: Final = int(os.environ.get("TIEOUT_TEST_SEED", "20260310"))
-KILLS: Final = int(os.environ.get("TIEOUT_TEST_KILLS", "30"))
-RESTARTS: Final = int(os.environ.get("TIEOUT_TEST_RESTARTS", "20"))
+KILLS: Final = int(os.environ.get("TIEOUT_TEST_KILLS", "3"))
+RESTARTS: Final = int(os.environ.get("TIEOUT_TEST_RESTARTS", "3"))
 
 
 def settings(bootstrap: str, partitions: int = 4) -> Settings:
