@@ -164,5 +164,6 @@ class ControlState:
         for source in sorted(self.dirty):
             finding = self.findings[source]
             fields = {name: getattr(finding, name) for name in finding.__slots__ if name != "members"}
-            yield "findings", source, {**fields, "row": dict(finding.row), "life": finding.members[source].found.to_record()}
+            life = finding.members[source].found.to_record()
+            yield "findings", source, {**fields, "row": dict(finding.row), "life": life}
         self.dirty.clear()
