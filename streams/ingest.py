@@ -13,11 +13,11 @@ import signal
 import socket
 import threading
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from tieout.codecs.errors import ConfigurationError
 from tieout.codecs.records import Headers, RawRecord
 from tieout.reconcilers.engine import READS
 from tieout.reconcilers.entities import Axis
@@ -25,9 +25,10 @@ from tieout.streams import clock, sources
 from tieout.streams.alignment import Alignment, Ends
 from tieout.streams.ingest_metrics import IngestMetrics
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
-from tieout.streams.outbox import PRODUCER, IdMap, Outbox, restore_parking
+from tieout.streams.outbox import PRODUCER, DeliveryFailed, IdMap, Outbox, restore_parking
 from tieout.streams.pipeline import Limits, Pipeline, raw_partition
-from tieout.streams.pressure import GroupProgress, Pressure, forgets
+from tieout.streams.pressure import GroupProgress, Pressure, RecordsLost, forgets
+from tieout.streams.topicread import TopicMissing
 from tieout.streams.topics import changes_topic
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FAILED, CONFIGURATION, UNREACHABLE = 1, 3, 4
 _TIMEOUT_S: Final = 30.0
 _FRAMES_A_BATCH: Final = 4  # records of one batch, in full frames
 _HANGS_AFTER_S: Final = 120.0
@@ -47,12 +49,22 @@ _MOVED: Final = (  # our partitions have another owner: it reads again what we c
 
 
 def run(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT: 0 after a clean end; raises KafkaException or DeliveryFailed otherwise."""
-    role = IngestRole(settings)
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: role.stop())
-    return role.run()
+    """Run until SIGTERM or SIGINT: 0 after a clean end, 1, 3 or 4 with its reason logged; raises KafkaException."""
+    try:
+        role = IngestRole(settings)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: role.stop())
+        return role.run()
+    except ConfigurationError as error:
+        log.critical("a source cannot be read as configured: %s", error)
+        return CONFIGURATION
+    except TopicMissing as error:
+        log.critical("%s", error)
+        return UNREACHABLE
+    except (DeliveryFailed, RecordsLost, TimeoutError) as error:
+        log.critical("%s", error)
+        return FAILED
 
 
 class IngestRole:
@@ -60,7 +72,7 @@ class IngestRole:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._readings = sources.readings(settings, [_beside_configuration()])
+        self._readings = sources.readings(settings)
         self._instance = f"{socket.gethostname()}-{os.getpid()}"
         self._stop = threading.Event()
         self._pipeline: Pipeline | None = None
@@ -220,11 +232,6 @@ class IngestRole:
             if error.args[0].code() not in _MOVED and not error.args[0].retriable():
                 raise
             log.warning("offsets not committed, whoever reads on repeats the batch: %s", error.args[0])
-
-
-def _beside_configuration() -> Path:
-    """Where users keep their mapping files."""
-    return Path(os.environ.get("TIEOUT_CONFIG", "tieout.toml")).parent
 
 
 def _consumer_options(settings: Settings) -> dict[str, Any]:

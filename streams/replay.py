@@ -50,7 +50,6 @@ class Options:
     shuffle: int | None = None
     duplicate: float = 0.0
     partitions: int = 1
-    folders: tuple[Path, ...] = ()  # of mapping files
 
 
 @dataclass(slots=True)
@@ -126,7 +125,7 @@ class _Run:
 
     def __init__(self, records: Sequence[RawRecord], options: Options, settings: Settings | None, store: Store) -> None:
         self._options, self._store = options, store
-        self._readings = sources.readings(settings, options.folders) if settings else {}
+        self._readings = sources.readings(settings) if settings else {}
         otherwise = None if settings else Reading(codec("canonical", {}))
         kept = [record for record in records if otherwise or record.topic in self._readings]
         self._order = ordered(kept, options)

@@ -13,7 +13,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from tieout.reconcilers.policy import Policy, PolicyError
 from tieout.streams.layers import ConfigError, Key, Layers, Problem, read
@@ -137,6 +146,12 @@ class Settings(_Section):
     ops: Ops = Ops()
     ingest: Ingest = Ingest()
     log: Log = Log()
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the configuration file, where users keep their mapping files; else the current one."""
+        return self._folder
 
     @model_validator(mode="after")
     def _one_reading_of_a_topic(self) -> Settings:
@@ -189,6 +204,7 @@ def parse(layers: Layers, file: Path | None) -> Settings:
         raise ConfigError([_problem(dict(item), layers, file) for item in error.errors()] + problems) from None
     if problems:
         raise ConfigError(problems)
+    settings._folder = file.parent if file else Path()
     return settings
 
 

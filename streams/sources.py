@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,15 +20,12 @@ def source_name(source: Source) -> str:
     return f"{source.system}/{source.instance}"
 
 
-def readings(settings: Settings, folders: Sequence[Path] = ()) -> dict[str, Reading]:
-    """How to read each configured topic; mapping files are looked for in `folders` first.
-
-    Raises ConfigurationError of the codecs when one cannot be built.
-    """
+def readings(settings: Settings) -> dict[str, Reading]:
+    """How to read each configured topic; raises ConfigurationError of the codecs when one cannot be built."""
     found: dict[str, Reading] = {}
     by_id = any(source.format != CANONICAL for source in settings.sources.values())  # somebody refers to ids
     for source in settings.sources.values():
-        reading = _reading(source, folders, by_id=by_id)
+        reading = _reading(source, settings.folder, by_id=by_id)
         if (other := found.get(source.topic)) is not None and other.source != reading.source:
             reading = Reading(reading.codec, None, None, reading.by_id)  # two sources: the events say which
         found[source.topic] = reading
@@ -38,8 +35,8 @@ def readings(settings: Settings, folders: Sequence[Path] = ()) -> dict[str, Read
     return found
 
 
-def _reading(source: Source, folders: Sequence[Path], *, by_id: bool) -> Reading:
-    options = {"source": source_name(source), "mapping": source.mapping, "entity": source.entity, "folders": folders}
+def _reading(source: Source, folder: Path, *, by_id: bool) -> Reading:
+    options = {"source": source_name(source), "mapping": source.mapping, "entity": source.entity, "folders": [folder]}
     return Reading(codec(source.format, options), source_name(source), source.entity, by_id)
 
 

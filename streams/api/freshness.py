@@ -81,14 +81,17 @@ class Judge:
 
     def sources(self) -> list[Source]:
         """Every source as a whole, in order of name."""
-        now = self.now()
         rows = [row for row in self._live.sources() if row["object"] == WHOLE]
-        return sorted((self.source(row, now) for row in rows), key=lambda source: source.name)
+        return sorted((self.source(row) for row in rows), key=lambda source: source.name)
 
-    def source(self, row: Row, now: int | None) -> Source:
-        """A row's source; in wall time it turns stale by itself when its row stops coming."""
+    def source(self, row: Row) -> Source:
+        """A row's source; in wall time it turns stale by itself when its row stops coming.
+
+        On the log's clock the row itself says when it was judged: other partitions may be hours ahead of it.
+        """
         watermark = row["watermark_at"]
-        behind = None if watermark is None or now is None else max(0, now - watermark)
+        now = now_us() if self._wall else row["as_of"]
+        behind = None if watermark is None else max(0, now - watermark)
         state = State(row["state"])
         if self._wall and behind is not None and behind > row["limit_s"] * _SECOND_US > 0:
             state = State.STALE

@@ -36,12 +36,13 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Where the rows behind a KPI are: the amount of each adds up to the KPI's numerator."""
+    """Where the rows behind a KPI are: the amounts of a measure and currency add up to the KPI's numerator."""
 
     view: str
     key: tuple[str, ...]
     amount: str
-    unit: str
+    measure: str = "'VALUE'"
+    currency: str = "NULL::VARCHAR"
     only: str = "TRUE"
     renamed: tuple[tuple[str, str], ...] = ()  # dimension -> column, where they differ
 
@@ -56,14 +57,14 @@ _HOLD: Final = (("hold_code", "top_hold"),)
 
 # Names and no persons: an entry is opened by its key, not by who worked it.
 OPENED: Final[Mapping[str, Opened]] = {
-    "unbilled_hours": Opened("v1.time_entry", _ENTRY, "unbilled_s", "s", renamed=_HOLD),
-    "unbilled_value": Opened("v1.time_entry", _ENTRY, "unbilled_minor", "minor", renamed=_HOLD),
-    "unpriced_hours": Opened("v1.time_entry", _ENTRY, "unpriced_s", "s", renamed=_HOLD),
-    "held_hours": Opened("v1.time_entry", _ENTRY, "held_s", "s", renamed=_HOLD),
-    "held_value": Opened("v1.time_entry", _ENTRY, "held_minor", "minor", renamed=_HOLD),
+    "unbilled_hours": Opened("v1.time_entry", _ENTRY, "unbilled_s", renamed=_HOLD),
+    "unbilled_value": Opened("v1.time_entry", _ENTRY, "unbilled_minor", currency="currency", renamed=_HOLD),
+    "unpriced_hours": Opened("v1.time_entry", _ENTRY, "unpriced_s", renamed=_HOLD),
+    "held_hours": Opened("v1.time_entry", _ENTRY, "held_s", renamed=_HOLD),
+    "held_value": Opened("v1.time_entry", _ENTRY, "held_minor", currency="currency", renamed=_HOLD),
     "open_findings": Opened(
-        "v1.finding", _FINDING, "1", "count", "status IN ('OPEN', 'ACK')",
-        (("state", "severity"), ("hold_code", "code")),
+        "v1.finding", _FINDING, "1", only="status IN ('OPEN', 'ACK')",
+        renamed=(("state", "severity"), ("hold_code", "code")),
     ),
 }
 
@@ -122,9 +123,8 @@ def _steps(snapshot: Snapshot, kpi: Kpi, scope: Scope, span: Span) -> list[Recor
 
 
 def _advance(levels: dict[tuple[str, str | None], dict[str | None, Sum]], kpi: Kpi, step: Record) -> None:
-    unit = _BASE_UNITS.get(kpi.measures.get(step["measure"], kpi.unit), "count")
     parts = levels[step["measure"], step["currency"]]
-    parts.setdefault(step["part"], Sum(unit)).add(step)
+    parts.setdefault(step["part"], Sum(base_unit(kpi, step["measure"]))).add(step)
 
 
 def _combined(kpi: Kpi, parts: Mapping[str | None, Sum]) -> Sum:
@@ -148,31 +148,53 @@ def recomputed(snapshot: Snapshot, kpi: Kpi, scope: Scope) -> list[Record]:
     return [row_of(kpi, row["measure"], row["currency"], _sum(kpi, row)) for row in snapshot.rows(sql, bound)]
 
 
-def opened(snapshot: Snapshot, kpi: Kpi, scope: Scope, limit: int) -> dict[str, Any]:
-    """The rows behind the number, largest first, and what the rest of them adds up to."""
-    place = OPENED.get(kpi.id)
-    if place is None:
-        place = Opened(kpi.view, _LEAF, "numerator", _BASE_UNITS.get(kpi.unit, "count"))
+def opened(snapshot: Snapshot, kpi: Kpi, scope: Scope, limit: int) -> list[Record]:
+    """The rows behind the number, largest first, and what the rest adds up to; one group a measure and currency."""
+    place = OPENED.get(kpi.id) or Opened(kpi.view, _LEAF, "numerator", "measure", "currency")
     where, bound = condition(scope, dict(place.renamed))
     columns = ", ".join(place.key)
+    total = "max(amount)" if kpi.id == LAG else "sum(amount)"
     sql = f"""
-        SELECT {columns}, ({place.amount})::BIGINT AS amount, sum(amount) OVER ()::BIGINT AS total,
-               count(*) OVER () AS found
-        FROM {place.view} WHERE {place.only} AND ({place.amount}) <> 0 AND {where}
-        ORDER BY abs(amount) DESC, {columns} LIMIT ?"""
-    rows = snapshot.rows(sql, [*bound, limit])
-    return {"view": place.view, "base_unit": place.unit, **_with_rest(rows)}
+        WITH record AS (
+            SELECT {place.measure} AS in_measure, {place.currency} AS in_currency, {columns},
+                   ({place.amount})::BIGINT AS amount
+            FROM {place.view} WHERE {place.only} AND ({place.amount}) <> 0 AND {where})
+        SELECT *, ({total} OVER part)::BIGINT AS total, count(*) OVER part AS found
+        FROM record WINDOW part AS (PARTITION BY in_measure, in_currency)
+        QUALIFY row_number() OVER (PARTITION BY in_measure, in_currency ORDER BY abs(amount) DESC, {columns}) <= ?
+        ORDER BY in_measure, in_currency, abs(amount) DESC, {columns}"""
+    groups: dict[tuple[str, str | None], list[Record]] = defaultdict(list)
+    for row in snapshot.rows(sql, [*bound, limit]):
+        groups[row.pop("in_measure"), row.pop("in_currency")].append(row)
+    return [_group(kpi, place.view, *group, rows) for group, rows in groups.items()]
 
 
-def _with_rest(rows: list[Record]) -> dict[str, Any]:
-    total, found = (rows[0]["total"], rows[0]["found"]) if rows else (0, 0)
+def _group(kpi: Kpi, view: str, measure: str, currency: str | None, rows: list[Record]) -> Record:
+    total, found = rows[0]["total"], rows[0]["found"]
     shown = [{name: value for name, value in row.items() if name not in ("total", "found")} for row in rows]
-    rest = {"count": found - len(rows), "amount": total - sum(row["amount"] for row in rows)}
-    return {"count": found, "total": total, "rows": shown, "rest": rest}
+    amounts = sum(row["amount"] for row in rows)
+    rest = None if kpi.id == LAG else {"count": found - len(rows), "amount": total - amounts}
+    return {
+        "view": view, "measure": measure, "currency": currency, "base_unit": base_unit(kpi, measure),
+        "count": found, "total": total, "rows": shown, "rest": rest,
+    }  # fmt: skip
+
+
+def base_unit(kpi: Kpi, measure: str) -> str:
+    """What a measure is counted in: s, minor, us or count."""
+    return _BASE_UNITS.get(kpi.measures.get(measure, kpi.unit), "count")
+
+
+def stands_at(snapshot: Snapshot) -> Record:
+    """How far the published snapshot is: `as_of` and `complete_through`."""
+    sql = """SELECT epoch_us(as_of) AS as_of, epoch_us(watermark_at) AS complete_through
+             FROM v1.meta_freshness WHERE source = '*'"""
+    found = snapshot.rows(sql)
+    return {name: instant(found[0][name] if found else None) for name in ("as_of", "complete_through")}
 
 
 def _sum(kpi: Kpi, row: Record) -> Sum:
-    total = Sum(_BASE_UNITS.get(kpi.measures.get(row["measure"], kpi.unit), "count"))
+    total = Sum(base_unit(kpi, row["measure"]))
     total.add(row)
     return total
 

@@ -172,7 +172,7 @@ def explain(
     within: In,
     limit: Annotated[int, Query(ge=1, le=1_000, description="Most rows; the rest is given as one sum.")] = 50,
 ) -> Response:
-    """Definition, sources, SQL, and the rows behind the number; rows and rest add up to the total exactly."""
+    """Definition, sources, SQL, and the rows behind the number as published: rows and rest add up to it exactly."""
     kpi = _known(parts, kpi_id, within)
     return _from_snapshot(request, parts, lambda: (to_json(_explanation(parts, kpi, within, limit)), JSON))
 
@@ -183,6 +183,7 @@ def _explanation(parts: Services, kpi: Kpi, within: Scope, limit: int) -> dict[s
     return {
         **_entry(kpi),
         "scope": {name: list(values) for name, values in within.wanted.items()},
+        **history.stands_at(parts.snapshot),
         "value": history.recomputed(parts.snapshot, kpi, within),
         "inputs": inputs,
         "excluded": _excluded(parts, kpi, within),

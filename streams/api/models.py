@@ -106,14 +106,16 @@ class Part(ValueRow):
 
 
 class Records(_Model):
-    """Rows behind a number: the amounts of `rows` and `rest` add up to `total`."""
+    """Rows behind a number in one measure and currency: the amounts of `rows` and `rest` add up to `total`."""
 
     view: str
+    measure: str
+    currency: str | None
     base_unit: str
     count: int
     total: int
     rows: list[dict[str, Any]]
-    rest: dict[str, int]
+    rest: dict[str, int] | None = Field(description="What is not shown; null where the worst counts and nothing adds.")
 
 
 class Explanation(_Model):
@@ -127,7 +129,9 @@ class Explanation(_Model):
     value: list[ValueRow]
     inputs: list[dict[str, Any]]
     excluded: list[dict[str, Any]]
-    records: Records
+    as_of: str | None = Field(description="Newest processing instant in the snapshot.")
+    complete_through: str | None
+    records: list[Records]
     sql: str | None
 
 

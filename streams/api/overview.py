@@ -14,7 +14,7 @@ from tieout.streams.api.values import Scope
 SHOWN: Final = 15  # findings in the table
 
 STATES: Final[Mapping[str, tuple[str, str]]] = {
-    "FRESH": ("ok", "Up to date"),
+    "FRESH": ("ok", "On time"),
     "STALE": ("warn", "Behind"),
     "UNKNOWN": ("unknown", "Not known yet"),
 }
@@ -122,9 +122,21 @@ def clock_text(at: str | None) -> str:
     return f"{int(at[8:10])} {months[int(at[5:7]) - 1]} {at[11:16]} UTC"
 
 
+def aspects(row: Mapping[str, Any]) -> str:
+    """What stands under the money of a finding: '7.50 h, over-billed, estimated'."""
+    hours = [f"{number(row['impact_hours'], 2)} h"] if row["impact_s"] else []
+    over = ["over-billed"] if row["impact_minor"] < 0 else []
+    return ", ".join([*hours, *over, *(["estimated"] if row["estimated"] else [])])
+
+
 def amounts(value: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
     """The rows of a money value that name a currency."""
     return [row for row in value["rows"] if row["currency"]]
 
 
-FILTERS: Final[Mapping[str, Callable[..., Any]]] = {"number": number, "clock": clock_text, "amounts": amounts}
+FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
+    "number": number,
+    "clock": clock_text,
+    "amounts": amounts,
+    "aspects": aspects,
+}

@@ -22,26 +22,34 @@ def source_bodies(values: Values) -> list[dict[str, Any]]:
 
 def source_rows(values: Values) -> list[dict[str, Any]]:
     """Every source object, the whole of a source before its objects."""
-    now, events = values.judge.now(), _events(values.live)
-    rows = sorted(values.live.sources(), key=lambda row: (row["source"], row["object"] != WHOLE, row["object"]))
-    return [_body(row, values, now, events) for row in rows]
+    events = _events(values.live)
+    rows = values.live.sources()
+    objects: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row["object"] != WHOLE:
+            objects[row["source"]].append(row)
+    ordered = sorted(rows, key=lambda row: (row["source"], row["object"] != WHOLE, row["object"]))
+    return [_body(values, row, objects[row["source"]] if row["object"] == WHOLE else [], events) for row in ordered]
 
 
 Events = Mapping[tuple[str, str], Mapping[str, int]]
 
 
-def _body(row: Row, values: Values, now: int | None, events: Events) -> dict[str, Any]:
-    judged = values.judge.source(row, now)
+def _body(values: Values, row: Row, objects: list[Row], events: Events) -> dict[str, Any]:
+    """The form of a row; the whole of a source adds up its objects, as in v1.source."""
+    judged = values.judge.source(row)
     happened = events.get((row["source"], row["object"]), {})
+    counted = objects or [row]
+    heard = [part["last_event_at"] for part in counted if part["last_event_at"] is not None]
     return {
         **{name: row[name] for name in ("source", "system", "instance", "object")},
         "state": judged.state,
         "watermark_at": instant(row["watermark_at"]),
-        "last_event_at": instant(row["last_event_at"]),
+        "last_event_at": instant(max(heard, default=None)),
         "behind_s": None if judged.behind_us is None else judged.behind_us // 1_000_000,
         "behind": behind_text(judged.behind_us),
         "limit_s": row["limit_s"],
-        **{name: row[name] for name in _COUNTS},
+        **{name: sum(part[name] for part in counted) for name in _COUNTS},
         **{name: happened.get(name, 0) for name in (*_EVENTS, "duplicates")},
         "as_of": instant(row["as_of"]),
     }

@@ -54,7 +54,7 @@ def replay(
 
     options = Options(
         until_us=_instant(until), assume_fresh=assume_fresh, stale=_systems(stale or []), shuffle=shuffle,
-        duplicate=duplicate, partitions=partitions, folders=(config.parent,) if config else (),
+        duplicate=duplicate, partitions=partitions,
     )
     try:
         settings = _settings(config)

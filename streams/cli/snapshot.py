@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from tieout.streams.cli.exits import Exit
 from tieout.streams.cli.output import Format
 
 if TYPE_CHECKING:
     from tieout.streams.sinks.reader import Snapshot
 
-FAILED: Final = 1
-USAGE: Final = 2
-CONFIGURATION: Final = 3
-UNREACHABLE: Final = 4
+FAILED: Final = Exit.FAILED
+USAGE: Final = Exit.USAGE
+CONFIGURATION: Final = Exit.CONFIGURATION
+UNREACHABLE: Final = Exit.UNREACHABLE
 
 Database = Annotated[
     Path | None, typer.Option("--db", help="A snapshot or the result of a replay; else the published one.")

@@ -57,7 +57,7 @@ class Firm(Capture):
         return new if at >= since else project
 
 
-def generate(seed: int, entries: int = 100, days: int = 28) -> Firm:
+def generate(seed: int, entries: int = 100, days: int = 28, stated_every_h: int = 4) -> Firm:
     """A firm whose every run with the same numbers is the same."""
     firm = Firm(random=Random(seed), days=days)
     _masters(firm)
@@ -67,7 +67,7 @@ def generate(seed: int, entries: int = 100, days: int = 28) -> Firm:
     for number in range(entries):
         _entry(firm, f"{number:04d}")
     _opportunities(firm)
-    _watermarks(firm)
+    _watermarks(firm, stated_every_h)
     return firm
 
 
@@ -358,16 +358,15 @@ def _opportunities(firm: Firm) -> None:
             firm.say(CRM, "opportunity", firm.later(won, 1, 90), opportunity_no=f"N-{number}", stage="Negotiation", is_won=False)
 
 
-def _watermarks(firm: Firm) -> None:
-    """Every four hours, each source; all of them once more at the end."""
+def _watermarks(firm: Firm, every_h: int) -> None:
+    """Every few hours, each source; all of them once more at the end."""
     last = START + timedelta(days=firm.days + 6)
-    steps = [SETUP + timedelta(hours=4 * n) for n in range(round((last - SETUP) / timedelta(hours=4)))] + [last]
+    steps = [SETUP + timedelta(hours=every_h * n) for n in range(1, (last - SETUP) // timedelta(hours=every_h))] + [last]
     for source, lag in LAG_S.items():
         for through in steps:
             at = through + timedelta(seconds=lag)
-            stamp = (through if through != last else last).isoformat().replace("+00:00", "Z")
-            self_time = at.isoformat().replace("+00:00", "Z")
-            firm.put(source, "source", "observed", at=stamp, arrives=self_time, subject=source, through=stamp)
+            stamp, arrives = (instant.isoformat().replace("+00:00", "Z") for instant in (through, at))
+            firm.put(source, "source", "observed", at=stamp, arrives=arrives, subject=source, through=stamp)
 
 
 def write(seed: int, path: Path, entries: int = 100) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import orjson
 import pytest
+from brokers import ROOT
 from ingest_records import T0_MS, event, instant, observed
 from typer.testing import CliRunner, Result
 
@@ -226,7 +227,7 @@ system = "TIME"
 instance = "kimai"
 topic = "kimai.timesheet"
 format = "debezium-json"
-mapping = "kimai"
+mapping = "ours"
 [sources.projects]
 system = "TIME"
 instance = "kimai"
@@ -258,6 +259,7 @@ def test_a_configured_source_is_read_with_its_mapping_and_its_references_resolve
                                            "payload": value}) + "\n" for n, (topic, key, value) in enumerate(rows)))
     config = tmp_path / "tieout.toml"
     config.write_text(KIMAI)
+    (tmp_path / "ours.toml").write_text((ROOT / "codecs/mappings/kimai.toml").read_text())  # a file of the user's own
     database = replayed(capture, config=config)
     assert query(database, "SELECT entry_key, project_code, worker_no FROM v1.time_entry") == [
         ("TIME:88121", "ACME", "W1")]

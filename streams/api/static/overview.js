@@ -94,7 +94,7 @@ function onKpi(value) {
 
 function showNote(tile, freshness) {
   const [kind, word] = labels.states[freshness.state];
-  part(tile, "note").replaceChildren(stateOf([kind, kind === "warn" ? "Stale" : word]), " ", make("span", {}, freshness.note));
+  part(tile, "note").replaceChildren(stateOf([kind, { ok: "Up to date", warn: "Stale" }[kind] ?? word]), " ", make("span", {}, freshness.note));
 }
 
 function showMoney(list, rows) {
@@ -205,7 +205,7 @@ function showFindings(page) {
 }
 
 function findingRow(row) {
-  const words = [`${numberText(String(row.impact_hours), 2)} h`];
+  const words = row.impact_s ? [`${numberText(String(row.impact_hours), 2)} h`] : [];
   if (row.impact_minor < 0) words.push("over-billed");
   if (row.estimated) words.push("estimated");
   const money = row.currency && row.impact_minor ? [dataOf(row.impact_exact), " ", make("span", { class: "unit" }, row.currency)] : [];
@@ -239,7 +239,7 @@ function sourceRow(row) {
 function onFreshness(body) {
   now = Date.parse(body.as_of) || now;
   const banner = document.getElementById("overall");
-  const words = { ok: "Every source is up to date", warn: "A source is behind: what depends on it is greyed", unknown: "No number yet" };
+  const words = { ok: "Every source is on time", warn: "A source is behind: what depends on it is greyed", unknown: "No number yet" };
   const [kind] = labels.states[body.state];
   banner.dataset.state = body.state;
   banner.replaceChildren(make("span", { class: `state ${kind}` }, icon(kind), make("strong", {}, words[kind])),

@@ -119,13 +119,14 @@ WITH causes AS (
            coalesce(compared AND in_time AND psa_live AND (time_state = 'APPROVED') <> (psa_state = 'APPROVED'), false) AS apart,
            compared AND (billed_us IS NULL OR t < billed_us) AND proposed_s <= 0
                AND EXISTS (SELECT 1 FROM claim k WHERE k.entry_key = c.entry_key AND k.due_us <= c.t AND c.t < k.until_us) AS claimed
-    FROM checked c WHERE compared OR coalesce(status, '') = 'DELETED'
+    FROM checked c WHERE compared OR (coalesce(status, '') = 'DELETED' AND erp_posted)
 )
 SELECT '28', 'STATUS', entry_key, entry_key, t, idx, next_t,
-       CASE WHEN ahead THEN abs(erp_qty_s) ELSE qty_s END,
+       CASE WHEN ahead THEN abs(erp_qty_s) WHEN apart THEN qty_s ELSE CASE WHEN approved_s > 0 THEN approved_s ELSE qty_s END END,
        CASE WHEN ahead THEN -amount(erp_qty_s, price_num, price_den, money_ccy, rounding)
             WHEN apart AND status <> 'APPROVED' THEN -amount(qty_s, price_num, price_den, money_ccy, rounding)
-            ELSE amount(qty_s, price_num, price_den, money_ccy, rounding) END, money_ccy, false, true
+            WHEN apart THEN amount(qty_s, price_num, price_den, money_ccy, rounding)
+            ELSE amount(CASE WHEN approved_s > 0 THEN approved_s ELSE qty_s END, price_num, price_den, money_ccy, rounding) END, money_ccy, false, true
 FROM causes WHERE ahead OR apart OR claimed;
 
 -- 29 TIME_WITHOUT_ASSIGNMENT.
@@ -138,8 +139,8 @@ WITH bare AS (
                         AND a.from_us <= c.t AND c.t < a.to_us)
 )
 SELECT '29', CASE WHEN EXISTS (SELECT 1 FROM assignment_s a
-                               WHERE a.project = b.project AND a.worker = b.worker AND a.system IN ('SCHED', 'PSA') AND a.live
-                                 AND a.to_us <= b.t AND a.from_d <= b.work_date AND b.work_date < a.to_d)
+                               WHERE a.project = b.project AND a.worker = b.worker AND a.system IN ('SCHED', 'PSA') AND NOT a.live
+                                 AND a.from_us <= b.t AND b.t < a.to_us AND a.from_d <= b.work_date AND b.work_date < a.to_d)
                   THEN 'DELETED' END,
        entry_key, entry_key, t, idx, next_t, unbilled_s, unbilled_minor, money_ccy, false, true
 FROM bare b;

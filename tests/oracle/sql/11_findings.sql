@@ -80,7 +80,7 @@ WITH candidate AS (
             WHEN check_no = '29' THEN 86400 END END AS deadline
     FROM followed
 )
-SELECT check_no, facet, bk, shown_bk, entry_key, a, b, onset, deadline FROM due WHERE until_us >= deadline
+SELECT check_no, facet, bk, shown_bk, entry_key, a, b, onset, deadline FROM due WHERE until_us > deadline
 QUALIFY row_number() OVER (PARTITION BY check_no, facet, shown_bk, a ORDER BY onset) = 1;
 
 CREATE TABLE opened AS
@@ -129,11 +129,8 @@ SELECT e.check_no, e.facet, e.bk, e.shown_bk, e.episode, e.seen_us, e.project, e
        (SELECT arg_min(p.role, (CASE p.system WHEN 'SCHED' THEN 0 ELSE 1 END, p.from_d)) FROM pair_plan p
         WHERE p.project = e.project AND p.worker = e.worker AND p.t <= e.seen_us AND e.seen_us < p.next_t
           AND p.system IN ('SCHED', 'PSA') AND p.role IS NOT NULL),
-       greatest((SELECT min(p.from_d) FROM pair_plan p
-                 WHERE p.project = e.project AND p.worker = e.worker AND p.t <= e.seen_us AND e.seen_us < p.next_t AND p.system = 'SCHED'),
-                (SELECT min(w.week) FROM week_gap w
-                 WHERE w.project = e.project AND w.worker = e.worker AND w.t <= e.seen_us AND e.seen_us < w.next_t
-                   AND (e.facet <> 'HOURS' OR (abs(w.sched_s - w.psa_s) > 3600 AND abs(w.sched_s - w.psa_s) * 20 > w.sched_s)))),
+       (SELECT min(monday(p.today)) FROM pair_plan p
+        WHERE p.project = e.project AND p.worker = e.worker AND p.t <= e.seen_us AND e.seen_us < p.next_t),
        coalesce((SELECT sum(CASE e.facet WHEN 'COMMIT' THEN w.sched_s ELSE abs(w.sched_s - w.psa_s) END) FROM week_gap w
                  WHERE w.project = e.project AND w.worker = e.worker AND w.t <= e.seen_us AND e.seen_us < w.next_t
                    AND (e.facet <> 'HOURS' OR (abs(w.sched_s - w.psa_s) > 3600 AND abs(w.sched_s - w.psa_s) * 20 > w.sched_s))), 0)::BIGINT

@@ -6,7 +6,7 @@ SELECT entry_key, project, worker, work_date, coalesce(status, 'DRAFT') AS statu
        coalesce(rate_ccy, ccy) AS ccy, rounding, num, den, missing, applied, rate_ccy, true AS current
 FROM value_of WHERE next_t = infinity() AND project IS NOT NULL
 UNION ALL
-SELECT v.entry_key, o.project, v.worker, v.work_date, coalesce(v.status, 'DRAFT'), v.billable, 0, coalesce(c.billed_s, 0), coalesce(c.billed_minor, 0),
+SELECT v.entry_key, o.project, v.worker, v.work_date, coalesce(v.status, 'DRAFT'), true, 0, coalesce(c.billed_s, 0), coalesce(c.billed_minor, 0),
        coalesce(c.proposed_s, 0), coalesce(c.paid, false), coalesce(w.written_off_s, 0), greatest(0, -coalesce(c.billed_s, 0) - coalesce(w.written_off_s, 0)),
        greatest(0, coalesce(c.billed_s, 0) + coalesce(w.written_off_s, 0)), v.quantum_s, p.customer_no, p.le_code, p.region, p.practice,
        p.calendar, NULL, coalesce(a.rate_ccy, a.ccy), a.rounding, a.num, a.den, a.missing, NULL, a.rate_ccy, false
@@ -33,7 +33,7 @@ WITH dues AS (
     FROM dues
 ), derived AS (
     SELECT *, CASE
-        WHEN status <> 'APPROVED' AND billed_s = 0 THEN 'VOID'
+        WHEN (status <> 'APPROVED' OR NOT current) AND billed_s = 0 THEN 'VOID'
         WHEN NOT billable THEN 'NON_BILLABLE'
         WHEN overbilled_s * 2 > quantum_s OR (billed_s > 0 AND abs(due_minor) > 1) THEN 'ADJUSTMENT_DUE'
         WHEN unbilled_s * 2 <= quantum_s AND written_off_s > 0 THEN 'WRITTEN_OFF'
@@ -58,7 +58,7 @@ SELECT entry_key, project AS project_code, worker AS worker_no, customer_no AS a
        written_off_s, proposed_s, CASE WHEN state = 'READY' THEN unbilled_s ELSE 0 END AS ready_s,
        CASE WHEN state IN ('HELD', 'PROPOSED_HELD') THEN unbilled_s ELSE 0 END AS held_s,
        CASE WHEN missing IS NULL THEN 0 ELSE unbilled_s END AS unpriced_s,
-       CASE WHEN missing IS NULL THEN rounded(num::HUGEINT, den::HUGEINT, 'HALF_AWAY')::BIGINT END AS rate_e6, ccy AS currency,
+       CASE WHEN missing IS NULL AND current THEN rounded(num::HUGEINT, den::HUGEINT, 'HALF_AWAY')::BIGINT END AS rate_e6, ccy AS currency,
        unbilled_minor, CASE WHEN state = 'READY' THEN unbilled_minor ELSE 0 END AS ready_minor,
        CASE WHEN state IN ('HELD', 'PROPOSED_HELD') THEN unbilled_minor ELSE 0 END AS held_minor,
        CASE WHEN applied IS NOT NULL THEN amount(unbilled_s, applied.num, applied.den, applied.ccy, rounding) END AS applied_minor,

@@ -106,7 +106,9 @@ async def test_one_finding_with_its_life(furnished: Firm, client: httpx.AsyncCli
 
 async def test_sources(furnished: Firm, client: httpx.AsyncClient) -> None:
     furnished.source("ERP/main", behind_us=12 * MINUTE, state="STALE")
+    furnished.source("TIME/main", received=0)
     furnished.source("TIME/main", thing="time_entry", parked=3)
+    furnished.source("TIME/main", thing="expense", parked=1, received=10)
     rows = (await client.get("/v1/sources")).json()
     by_place = {(row["source"], row["object"]): row for row in rows}
     erp = by_place["ERP/main", "*"]
@@ -117,6 +119,7 @@ async def test_sources(furnished: Firm, client: httpx.AsyncClient) -> None:
         entry = by_place["TIME/main", thing]
         assert (entry["applied"], entry["duplicates"]) == (1_190, 7)
     assert by_place["TIME/main", "time_entry"]["parked"] == 3
+    assert (by_place["TIME/main", "*"]["received"], by_place["TIME/main", "*"]["parked"]) == (1_210, 4)  # its objects
 
 
 async def test_no_sources_is_an_empty_list(firm: Firm) -> None:

@@ -184,7 +184,7 @@ async def test_explain_opens_the_number_into_rows_that_add_up(furnished: Firm, c
     for kpi in ("unbilled_hours", "held_hours", "unpriced_hours", "open_findings"):
         live = exactly(await client.get(f"/v1/kpis/{kpi}"))
         body = exactly(await client.get(f"/v1/kpis/{kpi}/explain", params={"limit": 2}))
-        records = body["records"]
+        (records,) = body["records"]
         assert len(records["rows"]) == 2
         assert sum(row["amount"] for row in records["rows"]) + records["rest"]["amount"] == records["total"]
         assert records["total"] == live["rows"][0]["numerator"] == body["value"][0]["numerator"], kpi
@@ -193,11 +193,31 @@ async def test_explain_opens_the_number_into_rows_that_add_up(furnished: Firm, c
     assert "W1001" not in json.dumps(body, default=str)
 
 
+async def test_explain_keeps_currencies_and_measures_apart(furnished: Firm, client: httpx.AsyncClient) -> None:
+    furnished.publish()
+    for kpi in ("unbilled_value", "held_value", "unbilled_ageing"):
+        body = exactly(await client.get(f"/v1/kpis/{kpi}/explain", params={"limit": 1}))
+        expected = {(row["measure"], row["currency"]): row["numerator"] for row in body["value"] if row["numerator"]}
+        assert {(group["measure"], group["currency"]): group["total"] for group in body["records"]} == expected, kpi
+        for group in body["records"]:
+            assert sum(row["amount"] for row in group["rows"]) + group["rest"]["amount"] == group["total"]
+    assert set(expected) == {("HOURS", None), ("VALUE", "GBP"), ("VALUE", "USD")}
+    assert (body["as_of"], body["complete_through"]) == ("2026-03-10T12:00:00.000Z", "2026-03-10T11:59:55.000Z")
+
+
+async def test_explain_of_the_lag_adds_nothing(furnished: Firm, client: httpx.AsyncClient) -> None:
+    furnished.source("ERP/main", behind_us=9_000_000)
+    furnished.publish()
+    (records,) = exactly(await client.get("/v1/kpis/sync_lag/explain", params={"limit": 2}))["records"]
+    assert (records["total"], records["rest"], records["count"]) == (9_000_000, None, 6)
+
+
 async def test_explain_keeps_to_the_scope(furnished: Firm, client: httpx.AsyncClient) -> None:
     furnished.publish()
     scope = {"le_code": "UK01", "hold_code": "H22", "currency": "GBP"}
     body = exactly(await client.get("/v1/kpis/held_value/explain", params=scope))
-    assert (body["value"][0]["exact"], body["records"]["total"], body["records"]["count"]) == ("7500.00", 750_000, 2)
+    (records,) = body["records"]
+    assert (body["value"][0]["exact"], records["total"], records["count"]) == ("7500.00", 750_000, 2)
     assert body["excluded"][0]["hours"] == Decimal("0.0000")  # unpriced hours of UK01
     inputs = {row["system"] for row in body["inputs"]}
     assert inputs == {"TIME", "PSA", "ERP"}
@@ -207,8 +227,8 @@ async def test_injected_text_is_only_a_value(furnished: Firm, client: httpx.Asyn
     furnished.publish()
     hostile = {"le_code": "x') OR 1=1; DROP VIEW v1.kpi; --"}
     body = exactly(await client.get("/v1/kpis/unbilled_hours/explain", params=hostile))
-    assert body["records"]["count"] == 0
-    assert exactly(await client.get("/v1/kpis/unbilled_hours/explain"))["records"]["count"] == 10
+    assert body["records"] == []
+    assert exactly(await client.get("/v1/kpis/unbilled_hours/explain"))["records"][0]["count"] == 10
 
 
 async def test_the_snapshot_can_neither_be_written_nor_used_to_read_files(furnished: Firm) -> None:
@@ -263,7 +283,7 @@ async def test_series_of_lag_is_the_worst_source(firm: Firm) -> None:
 
 async def test_a_new_snapshot_is_seen_at_once(furnished: Firm, client: httpx.AsyncClient) -> None:
     furnished.publish()
-    first = exactly(await client.get("/v1/kpis/unbilled_hours/explain"))["records"]["total"]
+    first = exactly(await client.get("/v1/kpis/unbilled_hours/explain"))["records"][0]["total"]
     furnished.entry("TIME:new", unbilled_s=3_600, **UK)
     furnished.publish()
-    assert exactly(await client.get("/v1/kpis/unbilled_hours/explain"))["records"]["total"] == first + 3_600
+    assert exactly(await client.get("/v1/kpis/unbilled_hours/explain"))["records"][0]["total"] == first + 3_600
