@@ -28,8 +28,8 @@ MINUTE = 60_000_000
 DAY = 86_400_000_000
 TODAY = NOON // DAY
 
-UK = {"le_code": "UK01", "region": "EMEA", "practice": "DATA", "project_code": "ACME-24017"}
-US = {"le_code": "US01", "region": "AMER", "practice": "CLOUD", "project_code": "PAC-100"}
+UK: dict[str, Any] = {"le_code": "UK01", "region": "EMEA", "practice": "DATA", "project_code": "ACME-24017"}
+US: dict[str, Any] = {"le_code": "US01", "region": "AMER", "practice": "CLOUD", "project_code": "PAC-100"}
 
 
 def blank(output: Output, **given: Any) -> dict[str, Any]:
@@ -107,8 +107,8 @@ class Firm:
 
     def step(self, finding_id: str, step: str, at: int) -> None:
         """Put a step in the life of a finding; only the store has these."""
-        row = {"event_id": f"{finding_id}-{step}", "finding_id": finding_id, "code": "TIME_LATE_TO_ERP", "step": step}
-        row |= {"status": "OPEN", "at": at, "actor": "tieout", "episode": 1}
+        row: dict[str, Any] = {"event_id": f"{finding_id}-{step}", "finding_id": finding_id, "step": step}
+        row |= {"code": "TIME_LATE_TO_ERP", "status": "OPEN", "at": at, "actor": "tieout", "episode": 1}
         self.put(Output.FINDING_EVENTS, str(row["event_id"]), blank(Output.FINDING_EVENTS, **row))
 
     def entry(self, entry_key: str, **given: Any) -> None:

@@ -27,6 +27,11 @@ def day(text: str) -> int:
     return date.fromisoformat(text).toordinal() - date(1970, 1, 1).toordinal()
 
 
+def span(since: str, until: str) -> dict[str, Any]:
+    """The attributes `from` and `to`; the first is a keyword of Python and cannot be written as an argument."""
+    return {"from": day(since), "to": day(until)}
+
+
 def gbp(amount: int, unit: str = "HOUR") -> list[Any]:
     """A rate in pounds."""
     return [amount * 1_000_000, "GBP", unit, 28_800]
@@ -53,7 +58,7 @@ def fixture() -> list[Change]:
     found = [
         change("ERP", "legal_entity", start, le_code="UK01", tz="Europe/London", region="EMEA", base_ccy="GBP"),
         change("ERP", "contract_line", start, contract_no="C-7", line_no=1, le_code="UK01", ccy="GBP", method="TM",
-               rate_basis="TRANSACTION_DATE", **{"from": day("2026-01-05"), "to": day("2027-01-01")}),
+               rate_basis="TRANSACTION_DATE", **span("2026-01-05", "2027-01-01")),
         rate("R-SA", "SA", 150), rate("R-SC", "SC", 120), rate("L-SC", "SC", 120, level=8, scope_key="*"),
     ]
     found += [change(system, "project", start, **project) for system in ("ERP", "PSA", "SCHED", "TIME")]

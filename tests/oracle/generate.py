@@ -109,7 +109,7 @@ def _projects(firm: Firm) -> None:
             firm.say(ERP, "contract_line", SETUP, contract_no=contract, line_no=line, le_code=le, ccy=ccy, from_=since, to=until,
                      method="NON_BILLABLE" if firm.chance(0.06) else "TM", retro_policy="BILL_DELTA",
                      rate_basis="CONTRACT_SIGN" if firm.chance(0.1) else "TRANSACTION_DATE")
-        row = {"customer_no": f"C{number % 4}", "contract_no": contract, "le_code": le, "ccy": ccy, "region": "EMEA", "project_type": kind,
+        row: dict[str, Any] = {"customer_no": f"C{number % 4}", "contract_no": contract, "le_code": le, "ccy": ccy, "region": "EMEA", "project_type": kind,
                "practice": firm.random.choice(("ARCH", "DATA")), "billable": kind == "EXTERNAL", "opportunity_no": f"O-{number:02d}",
                "allow_time_without_assignment": firm.chance(0.2)}  # fmt: skip
         firm.say(ERP, "project", at, project_code=code, name=code, state="OPEN", **row)
@@ -125,10 +125,10 @@ def _projects(firm: Firm) -> None:
             firm.say(PSA, "staffing_demand", at, project_code=code, demand_no=f"D{number}", role_code="SA", qty_s=270_000,
                      from_="2026-03-09", to="2026-04-04", state="OPEN")
         if number == 3:
-            since = firm.later(START, 100, 300)
-            firm.renamed[code] = (since, f"NEW-{number:02d}")
-            firm.say(ERP, "project", since, "rekeyed", subject=code, old=code, new=f"NEW-{number:02d}")
-            firm.say(ERP, "project", since, subject=code, project_code=f"NEW-{number:02d}", name=code, state="OPEN", **row)
+            renamed_at = firm.later(START, 100, 300)
+            firm.renamed[code] = (renamed_at, f"NEW-{number:02d}")
+            firm.say(ERP, "project", renamed_at, "rekeyed", subject=code, old=code, new=f"NEW-{number:02d}")
+            firm.say(ERP, "project", renamed_at, subject=code, project_code=f"NEW-{number:02d}", name=code, state="OPEN", **row)
 
 
 def _publish(firm: Firm, at: datetime, rate_id: str, level: int, scope: str, role: str | None, price: dict[str, Any], since: str,
@@ -184,7 +184,7 @@ def _assignments(firm: Firm) -> None:
 def _assignment(firm: Firm, subject: str, code: str, worker: str) -> None:
     since = date(2026, 3, 2) + timedelta(days=firm.random.randint(0, 14))
     until = since + timedelta(days=firm.random.randint(10, 40))
-    plan = {"project_code": code, "worker_no": worker, "role_code": firm.roles[worker], "from_": since.isoformat(), "to": until.isoformat(),
+    plan: dict[str, Any] = {"project_code": code, "worker_no": worker, "role_code": firm.roles[worker], "from_": since.isoformat(), "to": until.isoformat(),
             "mode": "PCT", "alloc_value": firm.random.choice((10_000, 5_000, 8_000)), "commit_": "HARD", "state": "HARD", "billable": True}
     at = max(firm.opened[code], SETUP if firm.chance(0.6) else firm.later(START, 0, 400))
     firm.say(SCHED, "assignment", at, subject=subject, **plan)
@@ -214,7 +214,7 @@ def _entry(firm: Firm, key: str) -> None:
     evening = datetime(day.year, day.month, day.day, 18, tzinfo=UTC)
     own = {"origin_system": "TIME", "origin_id": key}
     at = firm.later(evening, 0, 5)
-    row = {"worker_no": worker, "project_code": firm.code(code, at), "work_date": day.isoformat(), "qty_s": firm.random.randint(1, 32) * 900,
+    row: dict[str, Any] = {"worker_no": worker, "project_code": firm.code(code, at), "work_date": day.isoformat(), "qty_s": firm.random.randint(1, 32) * 900,
            "quantum_s": firm.random.choice((60, 60, 36, 900)), "time_type": "WORK" if firm.chance(0.95) else "TRAVEL", "billable": True,
            "role_code": firm.roles[worker] if firm.chance(0.97) else None}  # fmt: skip
     if firm.chance(0.1):

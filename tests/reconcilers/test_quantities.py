@@ -39,7 +39,8 @@ def test_amounts_of_the_domain_model(qty_s: int, rate: Rate, expected: int) -> N
 ])
 def test_roundings(value: str, away: int, even: int, down: int) -> None:
     exact = Fraction(value)
-    assert [rounded(exact, rule) for rule in (Rounding.HALF_AWAY, Rounding.HALF_EVEN, Rounding.DOWN)] == [away, even, down]
+    rules = (Rounding.HALF_AWAY, Rounding.HALF_EVEN, Rounding.DOWN)
+    assert [rounded(exact, rule) for rule in rules] == [away, even, down]
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**9), st.sampled_from(["GBP", "JPY", "BHD", "CLF"]))

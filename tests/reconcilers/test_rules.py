@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from firm import Firm, assignment, change, day, entry, fixture, gbp, posted, rate
+from firm import Firm, assignment, change, day, entry, fixture, gbp, posted, rate, span
 
 from tieout.reconcilers.changes import Change, Op
 
@@ -44,7 +44,7 @@ def plan(target: str = "", **more: Any) -> list[Change]:
 
 def demand() -> Change:
     return change("PSA", "staffing_demand", AT, project_code="NEW", demand_no="D1", role_code="SC", qty_s=270_000,
-                  state="OPEN", **{"from": day("2026-03-10"), "to": day("2026-03-24")})
+                  state="OPEN", **span("2026-03-10", "2026-03-24"))
 
 
 ALL = ("ERP", "PSA", "SCHED", "TIME")
@@ -52,7 +52,7 @@ CASES: list[tuple[str, Story, str | None, str | None, str | None, int, int, str 
     # story, changes, code, facet, business key, seconds, minor units, hold of E1
     ("healthy", healthy, None, None, None, 0, 0, None),
     ("unknown in the PSA", lambda: project("NEW", ("ERP", "SCHED", "TIME")), "PROJECT_NOT_SYNCED", "PSA", "NEW", 0, 0, None),
-    ("unknown in scheduling", lambda: project("NEW", ("ERP", "PSA", "TIME")) + [
+    ("unknown in scheduling", lambda: [*project("NEW", ("ERP", "PSA", "TIME")),
         demand(), rate("R-NEW", "SC", 135, AT, scope_key="NEW")], "PROJECT_NOT_SYNCED", "SCHED", "NEW",
      270_000, 1_012_500, None),
     ("unknown in time capture", lambda: project("NEW", ("ERP", "PSA", "SCHED")), "PROJECT_NOT_SYNCED", "TIME", "NEW", 0, 0, None),

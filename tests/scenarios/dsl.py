@@ -71,12 +71,12 @@ class Capture:
               psa: bool = True, state: str = "SUBMITTED", applied: float | None = None, ccy: str = "GBP",
               work_tz: str = "Europe/London", **more: Any) -> None:
         """Time is entered in the time system and mirrored by the PSA."""
-        row = {"origin_system": "TIME", "origin_id": key, "worker_no": worker, "project_code": project, "work_date": day,
+        row: dict[str, Any] = {"origin_system": "TIME", "origin_id": key, "worker_no": worker, "project_code": project, "work_date": day,
                "qty_s": round(hours * 3600), "quantum_s": 60, "time_type": "WORK", "billable": True, "state": state}  # fmt: skip
         self.entries[key] = row
         self.put(TIME, "time_entry", at=at, **row, work_tz=work_tz, role_code=role, **more)
         if psa:
-            price = {} if applied is None else {"source_rate": rate(applied, ccy)}
+            price: dict[str, Any] = {} if applied is None else {"source_rate": rate(applied, ccy)}
             self.put(PSA, "time_entry", at=at, **row, **price)
 
     def update(self, key: str, *, at: str, sources: tuple[str, ...] = (TIME, PSA), **changed: Any) -> None:
@@ -172,7 +172,7 @@ def project(firm: Capture, code: str, *, le: str, ccy: str, region: str, custome
              to="2027-01-01", state="ACTIVE")
     firm.put(ERP, "contract_line", at=at, contract_no=contract, line_no=1, customer_no=customer, le_code=le, ccy=ccy,
              from_="2026-01-05", to="2027-01-01", method="TM", rate_basis="TRANSACTION_DATE", retro_policy="BILL_DELTA")
-    whole = {"customer_no": customer, "contract_no": contract, "le_code": le, "ccy": ccy, "region": region, "practice": "ARCH",
+    whole: dict[str, Any] = {"customer_no": customer, "contract_no": contract, "le_code": le, "ccy": ccy, "region": region, "practice": "ARCH",
              "project_type": "EXTERNAL", "billable": True, "allow_time_without_assignment": free_time}  # fmt: skip
     for source in sources:
         firm.put(source, "project", at=at, project_code=code, name=code, state="OPEN", **(whole if source == ERP else {}))

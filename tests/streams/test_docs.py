@@ -40,7 +40,7 @@ def test_every_metric_is_described_with_kind_labels_and_meaning() -> None:
     expected = {"tieout_build_info": ["info", "version, python", "Version and Python of the running process."]}
     for kind, suffix, table in (("counter", "_total", metrics.COUNTERS), ("gauge", "", metrics.GAUGES),
                                 ("histogram", "", metrics.HISTOGRAMS)):  # fmt: skip
-        for name, family in table.items():  # type: ignore[attr-defined]
+        for name, family in table.items():
             expected[name + suffix] = [kind, ", ".join(family.labels) or "–", family.help]
     assert rows(METRICS) == expected
 

@@ -21,7 +21,7 @@ from tieout.streams import deadletters
 from tieout.streams.frames import decode
 from tieout.streams.ingest import IngestRole
 from tieout.streams.pressure import forgets
-from tieout.streams.settings import Settings
+from tieout.streams.settings import Role, Settings
 from tieout.streams.topicread import whole_topic
 from tieout.streams.topics import DEAD_LETTER, PARKED, XREF, changes_topic
 
@@ -87,8 +87,8 @@ def changes(settings: Settings) -> list[tuple[int, Change]]:
     return [(partition, change) for partition, frame in frames(settings) for change in frame.changes]
 
 
-def committed(settings: Settings, group: str = "ingest") -> dict[tuple[str, int], int]:
-    reader = Consumer(settings.kafka_client({"group.id": settings.group(group)}))  # type: ignore[arg-type]
+def committed(settings: Settings, group: Role = "ingest") -> dict[tuple[str, int], int]:
+    reader = Consumer(settings.kafka_client({"group.id": settings.group(group)}))
     asked = [TopicPartition("raw.time", 0), TopicPartition("raw.time", 1), TopicPartition("raw.erp", 0)]
     try:
         return {(tp.topic, tp.partition): tp.offset for tp in reader.committed(asked, WAIT_S) if tp.offset >= 0}
@@ -196,7 +196,7 @@ def test_it_holds_back_while_the_workers_are_behind(topics: Broker) -> None:
 
 def _read_as_worker(settings: Settings) -> None:
     """Commit the ends of the changes topic for the worker group."""
-    reader = Consumer(settings.kafka_client({"group.id": settings.group("worker")}))  # type: ignore[arg-type]
+    reader = Consumer(settings.kafka_client({"group.id": settings.group("worker")}))
     ends = [TopicPartition(PROJECT, number, reader.get_watermark_offsets(TopicPartition(PROJECT, number), WAIT_S)[1])
             for number in range(2)]
     reader.commit(offsets=ends, asynchronous=False)

@@ -192,7 +192,8 @@ def test_a_detection_is_dated_by_the_statement_that_proved_it(replayed: Run) -> 
 def _ms(at: Any) -> int:
     from datetime import UTC
 
-    return round(at.replace(tzinfo=UTC).timestamp() * 1_000)
+    milliseconds: int = round(at.replace(tzinfo=UTC).timestamp() * 1_000)
+    return milliseconds
 
 
 # --- order ------------------------------------------------------------------------------------------------------------

@@ -72,7 +72,8 @@ def test_changes_are_told_once(firm: Firm) -> None:
     firm.finding("f-1")
     firm.source("ERP/main")
     changes = firm.live.changes()
-    assert (changes.kpis, changes.findings, changes.sources) == ({"unbilled_hours"}, {"f-1"}, {"ERP/main|*"})
+    told = [set(names) for names in (changes.kpis, changes.findings, changes.sources)]
+    assert told == [{"unbilled_hours"}, {"f-1"}, {"ERP/main|*"}]
     assert not firm.live.changes()
 
 
