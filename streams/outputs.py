@@ -34,7 +34,7 @@ def encoder() -> Callable[[Output, Row], bytes]:
 
 
 def row_encoder(schema: Mapping[str, Any], schema_id: int) -> Callable[[Row], bytes]:
-    """A function that encodes a row of a flat schema; ValueError when a field is missing, unknown or of another type."""
+    """A function that encodes a row of a flat schema; ValueError when one is missing, unknown or of another type."""
     fields = schema["fields"]
     source = "\n    ".join(["def encode(row):", "out = bytearray(head)", *map(_statement, fields), "return bytes(out)"])
     space: dict[str, Any] = {"head": header(schema_id), "number": _number}

@@ -21,7 +21,8 @@ KINDS = {"string": st.text(), "boolean": st.booleans(), "int": st.integers(-(2**
 
 def rows(schema: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     """Rows of a flat schema; nullable fields may be null or left out."""
-    required, optional = {}, {}
+    required: dict[str, Any] = {}
+    optional: dict[str, Any] = {}
     for field in schema["fields"]:
         kind = field["type"]
         nullable = isinstance(kind, list)
