@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 import threading
 from importlib.metadata import version
 from typing import Any, Final
@@ -51,6 +52,7 @@ def run(settings: Settings, reconciler: Reconciler | None = None, *, sink: bool 
 
     `sink` False: nobody reads the outputs, and on the embedded broker they may be forgotten.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the loop takes over: nothing is held yet
     reconciler = reconciler or engine(settings)
     try:
         check_packages()

@@ -35,7 +35,7 @@ OF_THE_WAY: Final = (
 )  # fmt: skip
 ANSWERS: Final = {
     "time entries": "SELECT * EXCLUDE (updated_at) FROM v1.time_entry",
-    "findings": "SELECT * EXCLUDE (opened_at) FROM v1.finding WHERE code <> 'SOURCE_STALE'",
+    "findings": "SELECT * EXCLUDE (opened_at, updated_at) FROM v1.finding WHERE code <> 'SOURCE_STALE'",
     STALE: "SELECT business_key, status FROM v1.finding WHERE code = 'SOURCE_STALE' AND status = 'OPEN'",
     "KPI cells": f"""SELECT kpi, measure, le_code, region, practice, project_code, billing_cycle_id, currency, state,
         hold_code, value, numerator, denominator FROM v1.kpi WHERE kpi NOT IN {OF_THE_WAY}""",
@@ -75,6 +75,12 @@ class Pipeline:
             for proc in self.procs.values():
                 proc.close()
 
+    def started(self, name: str) -> Proc:
+        """A process once it is up: before that, SIGTERM ends Python itself."""
+        proc = self.procs[name]
+        wait_until(lambda: "metrics and probes on" in proc.log_now(), 40, f"{name} is up", proc.tail)
+        return proc
+
     def supervise(self) -> None:
         """Restart what asked for it; anything else that ended fails the test."""
         for proc in self.procs.values():
@@ -90,7 +96,8 @@ class Pipeline:
 
     def stop(self) -> None:
         """SIGTERM to all; each must end with 0 in time."""
-        for name, proc in self.procs.items():
+        for name in self.procs:
+            proc = self.started(name)
             assert proc.stop(20) == 0, f"{name}: {proc.tail()}"
 
     def _until(self, what: str, holds: Any, within_s: float) -> None:
@@ -163,8 +170,8 @@ class StoryFeed:
 
     def _send(self, until: int) -> None:
         for record in self._records[self._at : until]:
-            place = {"partition": record.partition, "timestamp": record.at // 1_000}
-            self._producer.produce(record.topic, value=record.value, key=record.key, **place)
+            ts, key = record.at // 1_000, record.key
+            self._producer.produce(record.topic, record.value, key, partition=record.partition, timestamp=ts)
         self._at = max(self._at, until)
         assert self._producer.flush(60) == 0
 

@@ -63,8 +63,9 @@ def test_workers_join_and_leave_and_everything_restarts(pipeline: Pipeline, stor
                 second = pipeline.start(f"worker-{number}", static=False)
                 for role in ROLES:
                     time.sleep(chance.uniform(0.5, 2.0))
-                    assert pipeline.procs[role].stop(20) == 0, pipeline.procs[role].tail()
-                    pipeline.procs[role].start()
+                    proc = pipeline.started(role)
+                    assert proc.stop(20) == 0, proc.tail()
+                    proc.start()
                 assert second.stop(20) == 0, second.tail()
                 del pipeline.procs[f"worker-{number}"]
         judge(pipeline, feed, story)
