@@ -25,7 +25,7 @@ from tieout.streams.topics import changes_topic
 log = logging.getLogger(__name__)
 
 # A broker has one fetch in flight: a partition that is not in it waits until it returns, by Faust's default 1.5 s.
-_FETCH_WAIT_MS = 100
+_FETCH_WAIT_MS = 250
 _AXIS_OF = {changes_topic(axis): axis for axis in AXES}
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
+import sys
 import threading
 from importlib.metadata import version
 from typing import Any, Final
@@ -50,6 +52,7 @@ def run(settings: Settings, reconciler: Reconciler | None = None, *, sink: bool 
 
     `sink` False: nobody reads the outputs, and on the embedded broker they may be forgotten.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the loop takes over: nothing is held yet
     reconciler = reconciler or engine(settings)
     try:
         check_packages()
@@ -58,8 +61,19 @@ def run(settings: Settings, reconciler: Reconciler | None = None, *, sink: bool 
         log.critical("%s", error)
         return EXIT_UNREACHABLE
     mode.loop.use("uvloop")
+    calm_collector()
     with OpsServer(settings.ops, "worker") as ops, asyncio.Runner() as runner:
         return runner.run(_Worker(settings, reconciler, ops, sink=sink).serve())
+
+
+def calm_collector() -> None:
+    """Look for cycles rarely: tables are large and have none, and every full pass walks them all.
+
+    Python's thresholds spent as much outside the reconcilers as encoding and writing the checkpoints did.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def engine(settings: Settings) -> Reconciler:

@@ -261,7 +261,7 @@ def counted(shared: Settings) -> Counter[str]:
 
 
 def read_all(shared: Settings, topic: str) -> Iterator[tuple[dict[str, str], bytes]]:
-    """(key and headers, value) of all committed records of a topic."""
+    """(key, partition, offset and headers, value) of all committed records of a topic."""
     consumer = Consumer(
         {
             **shared.kafka_client(), "group.id": "verdict", "isolation.level": "read_committed",
@@ -279,5 +279,6 @@ def read_all(shared: Settings, topic: str) -> Iterator[tuple[dict[str, str], byt
                 left -= 1
                 continue
             headers = {name: value.decode() for name, value in cast("list[tuple[str, bytes]]", message.headers() or [])}
-            yield {"key": cast(bytes, message.key()).decode(), **headers}, cast(bytes, message.value())
+            place = {"partition": str(message.partition()), "offset": str(message.offset())}
+            yield {"key": cast(bytes, message.key()).decode(), **place, **headers}, cast(bytes, message.value())
     consumer.close()

@@ -1,211 +1,225 @@
-"""The whole pipeline as real processes on a real broker, fed with the simulated firm's four weeks."""
+"""The whole pipeline as processes on Apache Kafka, fed with the simulator's four weeks, and what it must end in."""
 
 from __future__ import annotations
 
-import random
-import signal
-import subprocess
 import sys
 import threading
-import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
-from brokers import KafkaCluster
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
+from faults.harness import SESSION_MS, Proc, environment, read_all, wait_until
 
-from tieout.codecs.records import RawRecord
-from tieout.streams import demo
-from tieout.streams.app import command
-from tieout.streams.demo_gauges import Gauges
-from tieout.streams.replay import Options, replay
-from tieout.streams.simulate.delivery import Record
-from tieout.streams.simulate.story import tell
+from tieout.reconcilers.entities import Axis
+from tieout.reconcilers.outcomes import Output
+from tieout.streams import demo, replay
+from tieout.streams.pressure import GroupProgress
+from tieout.streams.settings import Settings
+from tieout.streams.simulate.capture import write_capture
+from tieout.streams.simulate.facts import TOPICS
+from tieout.streams.simulate.story import Story
+from tieout.streams.sinks.publish import SNAPSHOT
+from tieout.streams.tables import Place, progress
+from tieout.streams.topics import changes_topic, output_topic
 
 ROLES: Final = ("ingest", "worker", "sink")
-SESSION_MS: Final = 6_000
-_SETTLE_S: Final = 180.0
-_STOP_S: Final = 30.0
-# What depends on when somebody looked: instants of detection, what they graded, and rows made of them.
-DETECTED: Final = {
-    "v1.time_entry": ("updated_at",),
-    "v1.finding": ("opened_at", "updated_at"),
-    "v1.kpi": ("as_of", "complete_through", "freshness"),
+FEED_TICK_S: Final = 0.05
+STALE: Final = "stale sources"
+# Less what says when something was noticed, and the KPIs made of that or of the way that records took.
+OF_THE_WAY: Final = (
+    "mttd", "mttr", "sync_lag", "inflight_mismatches", "duplicates_suppressed", "events", "open_findings", "exposure",
+)  # fmt: skip
+ANSWERS: Final = {
+    "time entries": "SELECT * EXCLUDE (updated_at) FROM v1.time_entry",
+    "findings": "SELECT * EXCLUDE (opened_at, updated_at) FROM v1.finding WHERE code <> 'SOURCE_STALE'",
+    STALE: "SELECT business_key, status FROM v1.finding WHERE code = 'SOURCE_STALE' AND status = 'OPEN'",
+    "KPI cells": f"""SELECT kpi, measure, le_code, region, practice, project_code, billing_cycle_id, currency, state,
+        hold_code, value, numerator, denominator FROM v1.kpi WHERE kpi NOT IN {OF_THE_WAY}""",
 }
-ORDERED: Final = {
-    "v1.time_entry": "SELECT * FROM v1.time_entry",
-    "v1.finding": "SELECT * FROM v1.finding WHERE code <> 'SOURCE_STALE'",
-    "v1.kpi": "SELECT * FROM v1.kpi WHERE kpi NOT IN ('sync_lag', 'duplicates_suppressed')",
-}
 
 
-class Role:
-    """One process of a role; `number` tells several of one role apart."""
+class Pipeline:
+    """Ingest, workers and sink under supervision, in `folder`."""
 
-    def __init__(self, role: str, config: Path, folder: Path, number: int = 0) -> None:
-        self.role = role
-        self.log = folder / f"{role}-{number}.log"
-        self._command = [sys.executable, "-m", *command(role, config)]
-        self.process: subprocess.Popen[bytes] | None = None
-        self.starts = 0
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log, env=_environment())
-        self.starts += 1
-
-    def signal(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        """SIGKILL, wherever it is."""
-        self.signal(signal.SIGKILL)
-        assert self.process is not None
-        self.process.wait()
-
-    def stop(self) -> int:
-        """SIGTERM; its exit code."""
-        assert self.process is not None
-        self.signal(signal.SIGTERM)
-        return self.process.wait(_STOP_S)
-
-    @property
-    def alive(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def tail(self) -> str:
-        return self.log.read_text(errors="replace")[-3_000:]
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "TIEOUT_OPS__PORT": "0"}
-
-
-class Plant:
-    """Broker topics, configuration, roles and the firm's records."""
-
-    def __init__(self, kafka: KafkaCluster, folder: Path, records: list[Record]) -> None:
-        demo.prepare(folder)
-        self.folder, self.records = folder, records
+    def __init__(self, bootstrap: str, folder: Path) -> None:
+        self.folder = folder
         self.config = folder / "tieout.toml"
-        extra = f'"session.timeout.ms" = {SESSION_MS}\n"heartbeat.interval.ms" = 1500'
-        text = demo.configuration(kafka.bootstrap, folder, 1)
-        line = f'"bootstrap.servers" = "{kafka.bootstrap}"'
-        self.config.write_text(text.replace(line, f"{line}\n{extra}"), encoding="utf-8")
+        self.config.write_text(demo.configuration(bootstrap, folder, 0), encoding="utf-8")
         self.settings = demo.load(self.config)
-        for name, partitions in demo.topics(self.settings):
-            kafka.create(name, partitions, {"cleanup.policy": "compact"} if _compacted(name) else None)
-        self.roles = {role: Role(role, self.config, folder) for role in ROLES}
+        self.procs: dict[str, Proc] = {}
 
-    def feed(self, seconds: float) -> threading.Thread:
-        """Send all records, evenly over so many seconds; the thread ends when the last is acknowledged."""
-        thread = threading.Thread(target=self._feed, args=(seconds,), daemon=True)
-        thread.start()
-        return thread
+    def start(self, name: str, *, static: bool = True) -> Proc:
+        """A process of the role that its name begins with: 'worker', 'worker-2'.
 
-    def _feed(self, seconds: float) -> None:
-        producer = Producer({"bootstrap.servers": str(self.settings.kafka.client["bootstrap.servers"]),
-                             "enable.idempotence": True, "linger.ms": 5})
-        begun = time.monotonic()
-        for index, record in enumerate(self.records):
-            ahead = begun + seconds * index / len(self.records) - time.monotonic()
-            if ahead > 0.02:
-                producer.poll(0)
-                time.sleep(ahead)
-            producer.produce(record.topic, record.value, record.key, record.partition, timestamp=record.at // 1_000)
-        producer.flush(60)
+        A static member of its group is known again at once when it is restarted after a kill.
+        """
+        client = {"KAFKA__CLIENT__SESSION_TIMEOUT_MS": str(SESSION_MS), "KAFKA__CLIENT__HEARTBEAT_INTERVAL_MS": "1500"}
+        if static:
+            client["KAFKA__CLIENT__GROUP_INSTANCE_ID"] = name
+        command = [sys.executable, "-m", "tieout.streams.app", name.partition("-")[0], "--config", str(self.config)]
+        self.procs[name] = Proc(command, environment(self.settings, **client), self.folder / f"{name}.log")
+        return self.procs[name]
 
     @contextmanager
-    def running(self) -> Iterator[Plant]:
-        """All roles; whatever is left of them is killed at the end."""
-        for role in self.roles.values():
-            role.start()
-        try:
-            yield self
-        finally:
-            for role in self.roles.values():
-                if role.alive:
-                    role.kill()
-
-    def settle(self) -> None:
-        """Until each role in turn has read all that was there when the one before it had."""
-        gauges = Gauges(self.settings)
+    def running(self) -> Iterator[None]:
+        """One process a role."""
         try:
             for role in ROLES:
-                self._until_read(gauges, role)
+                self.start(role)
+            yield
         finally:
-            gauges.close()
+            for proc in self.procs.values():
+                proc.close()
 
-    def _until_read(self, gauges: Gauges, role: str) -> None:
-        ends, deadline = gauges.ends(role), time.monotonic() + _SETTLE_S
-        while gauges.unread(role, ends) > 0:
-            assert self.roles[role].alive, f"{role} ended: {self.roles[role].tail()}"
-            assert time.monotonic() < deadline, f"{role} stands still: {self.roles[role].tail()}"
-            time.sleep(0.3)
+    def started(self, name: str) -> Proc:
+        """A process once it is up: before that, SIGTERM ends Python itself."""
+        proc = self.procs[name]
+        wait_until(lambda: "metrics and probes on" in proc.log_now(), 40, f"{name} is up", proc.tail)
+        return proc
 
-    def stop(self) -> dict[str, int]:
-        """SIGTERM to every role, in the order of the stream; exit codes."""
-        return {name: role.stop() for name, role in self.roles.items()}
+    def supervise(self) -> None:
+        """Restart what asked for it; anything else that ended fails the test."""
+        for proc in self.procs.values():
+            proc.restart_if_dead()
 
-    @property
-    def database(self) -> Path:
-        return Path(self.settings.sink.path)
+    def settle(self) -> None:
+        """Until everything that was fed is published."""
+        self._until("ingest has read everything", self._ingested, 120)
+        frames = {(axis, number): self._end(changes_topic(axis), number) for axis, number in self._places()}
+        self._until("every frame is applied", lambda: all(self._applied(p) >= end for p, end in frames.items()), 240)
+        outputs = last_committed(self.settings)
+        self._until("every output is published", lambda: self._published() >= outputs, 120)
+
+    def stop(self) -> None:
+        """SIGTERM to all; each must end with 0 in time."""
+        for name in self.procs:
+            proc = self.started(name)
+            assert proc.stop(20) == 0, f"{name}: {proc.tail()}"
+
+    def _until(self, what: str, holds: Any, within_s: float) -> None:
+        def check() -> bool:
+            self.supervise()
+            return bool(holds())
+
+        wait_until(check, within_s, what, lambda: "\n\n".join(proc.tail(8) for proc in self.procs.values()))
+
+    def _places(self) -> list[tuple[Axis, int]]:
+        return [(Axis.CONTROL, 0), *((Axis.PROJECT, number) for number in range(self.settings.kafka.partitions))]
+
+    def _ingested(self) -> bool:
+        group = GroupProgress(self.settings, self.settings.group("ingest"))
+        standings = group((topic.name, number) for topic in TOPICS for number in range(topic.partitions))
+        group.close()
+        return all((standing.committed or 0) >= standing.high for standing in standings.values())
+
+    def _applied(self, place: tuple[Axis, int]) -> int:
+        last = progress(self.settings.kafka_client(), Place(*place))
+        return last.next_offset if last else 0
+
+    def _end(self, topic: str, number: int) -> int:
+        consumer = Consumer(self.settings.kafka_client({"group.id": "verdict"}))
+        _, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
+        consumer.close()
+        return high
+
+    def _published(self) -> Counter[tuple[str, int]]:
+        snapshot = self.settings.sink.publish_dir / SNAPSHOT
+        if not snapshot.exists():
+            return Counter()
+        with duckdb.connect(str(snapshot.resolve()), read_only=True) as con:
+            rows = con.execute("SELECT topic, part, next FROM internal.kafka_offsets").fetchall()
+        return Counter({(topic, part): following for topic, part, following in rows})
 
 
-def _compacted(name: str) -> bool:
-    return name.startswith("tieout.tables.") or name.endswith((".state.v1", "xref.v1", "parked.v1"))
+class StoryFeed:
+    """Plays a story's records into the raw topics, in order, a share at a time."""
+
+    def __init__(self, settings: Settings, story: Story) -> None:
+        self._records = story.records
+        self._producer = Producer(settings.kafka_client({"enable.idempotence": True, "linger.ms": 5}))
+        self._at = 0
+
+    @contextmanager
+    def playing(self, share: float, seconds: float) -> Iterator[None]:
+        """Play this share of the story in the background, spread over so many seconds; whole at the end."""
+        until = min(len(self._records), self._at + round(len(self._records) * share) + 1)
+        done = threading.Event()
+        thread = threading.Thread(target=self._play, args=(until, seconds, done))
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            self._send(until)
+
+    def rest(self) -> None:
+        """Everything that was not played yet."""
+        self._send(len(self._records))
+
+    def _play(self, until: int, seconds: float, done: threading.Event) -> None:
+        first, ticks = self._at, max(1, round(seconds / FEED_TICK_S))
+        for tick in range(1, ticks + 1):
+            if done.wait(FEED_TICK_S):
+                return
+            self._send(first + (until - first) * tick // ticks)
+
+    def _send(self, until: int) -> None:
+        for record in self._records[self._at : until]:
+            ts, key = record.at // 1_000, record.key
+            self._producer.produce(record.topic, record.value, key, partition=record.partition, timestamp=ts)
+        self._at = max(self._at, until)
+        assert self._producer.flush(60) == 0
 
 
-def four_weeks() -> list[Record]:
-    """The firm's records in order of delivery."""
-    return tell().records
+def last_committed(settings: Settings) -> Counter[tuple[str, int]]:
+    """The offset after the last record of each output partition that a reader of committed records sees."""
+    ends: Counter[tuple[str, int]] = Counter()
+    for output in Output:
+        topic = output_topic(output)
+        for record, _ in read_all(settings, topic):
+            place = (topic, int(record["partition"]))
+            ends[place] = max(ends[place], int(record["offset"]) + 1)
+    return ends
 
 
-def raw(records: list[Record]) -> list[RawRecord]:
-    """The records as a reader of the topics would get them."""
-    offsets: dict[tuple[str, int], int] = {}
-    found = []
-    for record in records:
-        place = (record.topic, record.partition)
-        offsets[place] = offsets.get(place, -1) + 1
-        key = record.key.encode() if record.key is not None else None
-        found.append(RawRecord(*place, offsets[place], record.at // 1_000, key, record.value))
-    return found
-
-
-def replayed(records: list[Record], database: Path) -> Path:
-    """The same records through `tieout replay`."""
-    replay(raw(records), database, Options())
+def replayed(story: Story, pipeline: Pipeline) -> Path:
+    """The DuckDB file that `tieout replay` makes of the same records."""
+    capture = pipeline.folder / "capture.jsonl"
+    write_capture(capture, story.records)
+    database = pipeline.folder / "replayed.duckdb"
+    options = replay.Options(partitions=pipeline.settings.kafka.partitions)
+    replay.replay(replay.load([capture]), database, options, pipeline.settings)
     return database
 
 
-def rows(database: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """What must be equal, by view, sorted."""
-    found = {}
-    with duckdb.connect(str(database), read_only=True) as connection:
-        for view, query in ORDERED.items():
-            kept = connection.execute(f"SELECT * EXCLUDE ({', '.join(DETECTED[view])}) FROM ({query})").fetchall()
-            found[view] = sorted(kept, key=repr)
+def differences(streamed: Path, expected: Path) -> dict[str, dict[str, Any]]:
+    """What is lost and what is too much in the stream, by kind of answer; empty when both say the same."""
+    found: dict[str, dict[str, Any]] = {}
+    for what, query in ANSWERS.items():
+        rows = [_rows(database, query) for database in (streamed, expected)]
+        lost, surplus = rows[1] - rows[0], rows[0] - rows[1]
+        assert rows[1] or what == STALE, f"nothing to compare: {what}"
+        if lost or surplus:
+            examples = {"lost": list(lost)[:2], "surplus": list(surplus)[:2]}
+            found[what] = {"of": rows[1].total(), "n_lost": lost.total(), "n_surplus": surplus.total(), **examples}
     return found
 
 
-def differences(left: dict[str, list[tuple[Any, ...]]], right: dict[str, list[tuple[Any, ...]]]) -> list[str]:
-    """Rows that only one side has, readable."""
-    lines = []
-    for view in ORDERED:
-        ours, theirs = set(map(repr, left[view])), set(map(repr, right[view]))
-        lines += [f"{view}: only in the stream: {row}" for row in sorted(ours - theirs)]
-        lines += [f"{view}: only in the replay: {row}" for row in sorted(theirs - ours)]
-        if len(left[view]) != len(right[view]):
-            lines.append(f"{view}: {len(left[view])} rows in the stream, {len(right[view])} in the replay")
-    return lines
+def repeated_events(settings: Settings) -> list[str]:
+    """Ids of events that a reader of committed records meets twice."""
+    seen: Counter[str] = Counter()
+    for output in (Output.BILLING_DECISION, Output.FINDING_EVENTS):
+        seen.update(record["ce_id"] for record, _ in read_all(settings, output_topic(output)))
+    assert seen
+    return [event for event, times in seen.items() if times > 1]
 
 
-def pause(chance: random.Random, low_s: float, high_s: float) -> None:
-    time.sleep(chance.uniform(low_s, high_s))
+def _rows(database: Path, query: str) -> Counter[str]:
+    with duckdb.connect(str(database), read_only=True) as con:
+        con.execute("SET timezone = 'UTC'")
+        return Counter(map(repr, con.execute(query).fetchall()))

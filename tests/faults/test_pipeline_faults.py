@@ -1,136 +1,80 @@
-"""The whole pipeline on Apache Kafka, hurt in every role, against the replay and the SQL oracle: 0 rows, 0 cents."""
+"""All roles killed under load on Apache Kafka: the sink's database says what a replay of the same records says."""
 
 from __future__ import annotations
 
 import random
-import signal
-import threading
 import time
 from pathlib import Path
 
-import duckdb
 import pytest
 from brokers import KafkaCluster
+from confluent_kafka.admin import AdminClient
 from faults.harness import KILLS, RESTARTS, SEED
-from faults.pipeline import ROLES, SESSION_MS, Plant, Role, differences, four_weeks, pause, replayed, rows
-from oracle import compare, oracle
+from faults.pipeline import ROLES, Pipeline, StoryFeed, differences, repeated_events, replayed
 
-from tieout.streams.simulate.capture import write_capture
-from tieout.streams.simulate.delivery import Record
+from tieout.reconcilers.engine import TABLES
+from tieout.streams import topics
+from tieout.streams.simulate.facts import TOPICS
+from tieout.streams.simulate.story import Story, tell
 
-pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.xdist_group("pipeline")]
-
-
-@pytest.fixture(scope="module")
-def records() -> list[Record]:
-    return four_weeks()
+pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 
 
 @pytest.fixture(scope="module")
-def expected(records: list[Record], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `tieout replay` makes of the same records."""
-    return replayed(records, tmp_path_factory.mktemp("replay") / "replay.duckdb")
+def story() -> Story:
+    """Four weeks of the simulated firm."""
+    return tell()
 
 
-def test_the_stream_equals_the_replay_and_the_oracle(kafka: KafkaCluster, records: list[Record], expected: Path,
-                                                     tmp_path: Path) -> None:
-    """Undisturbed, as fast as it goes."""
-    plant = Plant(kafka, tmp_path, records)
-    with plant.running():
-        plant.feed(20).join()
-        plant.settle()
-        assert plant.stop() == dict.fromkeys(ROLES, 0)
-    assert differences(rows(plant.database), rows(expected)) == []
-    write_capture(tmp_path / "capture.jsonl", records)
-    truth = oracle.run([tmp_path / "capture.jsonl"])
-    assert compare.compare(truth, plant.database) == []
-    assert compare.compare(truth, expected) == []
+@pytest.fixture
+def pipeline(kafka: KafkaCluster, tmp_path: Path) -> Pipeline:
+    """The pipeline, not started, on a broker with all topics."""
+    made = Pipeline(kafka.bootstrap, tmp_path)
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    topics.apply(admin, topics.plan(admin, topics.desired(made.settings, TABLES)))
+    for raw in TOPICS:
+        kafka.create(raw.name, raw.partitions)
+    return made
 
 
-def test_kill_9_of_every_role_at_random_instants_under_load(kafka: KafkaCluster, records: list[Record],
-                                                            expected: Path, tmp_path: Path) -> None:
-    """Each role is killed so many times, wherever it is: starting, restoring, applying, writing."""
-    plant = Plant(kafka, tmp_path, records)
-    with plant.running():
-        load = plant.feed(6.0 * KILLS)
-        killers = [threading.Thread(target=_kill, args=(plant.roles[role], random.Random(SEED + number)))
-                   for number, role in enumerate(ROLES)]
-        for killer in killers:
-            killer.start()
-        for killer in killers:
-            killer.join()
-        load.join()
-        plant.settle()
-        assert plant.stop() == dict.fromkeys(ROLES, 0)
-    assert [plant.roles[role].starts for role in ROLES] == [KILLS + 1] * 3
-    _report(plant, expected, f"{3 * KILLS} kills, seed {SEED}")
+def test_every_role_is_killed_at_random_instants(pipeline: Pipeline, story: Story) -> None:
+    """kill -9 of ingest, worker and sink, each as often as asked, while four weeks are played."""
+    chance = random.Random(SEED)
+    feed = StoryFeed(pipeline.settings, story)
+    with pipeline.running():
+        for _ in range(KILLS):
+            with feed.playing(1 / KILLS, seconds=6.0):
+                for role in chance.sample(ROLES, len(ROLES)):
+                    time.sleep(chance.uniform(0.2, 3.0))
+                    pipeline.supervise()
+                    pipeline.procs[role].kill()
+                    pipeline.procs[role].start()
+        judge(pipeline, feed, story)
 
 
-def _kill(role: Role, chance: random.Random) -> None:
-    for _ in range(KILLS):
-        pause(chance, 0.5, 9.0)
-        assert role.alive, f"{role.role} ended by itself: {role.tail()}"
-        role.kill()
-        role.start()
+def test_workers_join_and_leave_and_everything_restarts(pipeline: Pipeline, story: Story) -> None:
+    """No kills: rolling restarts of each role with SIGTERM, and a second worker that comes and goes."""
+    chance = random.Random(SEED)
+    feed = StoryFeed(pipeline.settings, story)
+    rounds = max(3, RESTARTS // 4)
+    with pipeline.running():
+        for number in range(rounds):
+            with feed.playing(1 / rounds, seconds=8.0):
+                second = pipeline.start(f"worker-{number}", static=False)
+                for role in ROLES:
+                    time.sleep(chance.uniform(0.5, 2.0))
+                    proc = pipeline.started(role)
+                    assert proc.stop(20) == 0, proc.tail()
+                    proc.start()
+                assert second.stop(20) == 0, second.tail()
+                del pipeline.procs[f"worker-{number}"]
+        judge(pipeline, feed, story)
 
 
-def test_graceful_restarts_with_a_backlog(kafka: KafkaCluster, records: list[Record], expected: Path,
-                                          tmp_path: Path) -> None:
-    """SIGTERM to each role in turn while everything is already there: exit 0, and the successor goes on."""
-    plant, chance = Plant(kafka, tmp_path, records), random.Random(SEED)
-    plant.feed(0).join()
-    with plant.running():
-        for turn in range(RESTARTS):
-            role = plant.roles[ROLES[turn % 3]]
-            pause(chance, 2.0, 6.0)
-            assert role.stop() == 0, role.tail()
-            role.start()
-        plant.settle()
-        assert plant.stop() == dict.fromkeys(ROLES, 0)
-    _report(plant, expected, f"{RESTARTS} graceful restarts, seed {SEED}")
-
-
-def test_two_workers_and_one_that_sleeps_past_its_session(kafka: KafkaCluster, records: list[Record], expected: Path,
-                                                          tmp_path: Path) -> None:
-    """A second worker joins and leaves; the first is stopped beyond its session time-out, and wakes up fenced."""
-    plant = Plant(kafka, tmp_path, records)
-    second = Role("worker", plant.config, tmp_path, 1)
-    with plant.running():
-        load = plant.feed(60)
-        try:
-            for _ in range(2):
-                time.sleep(4)
-                second.start()
-                time.sleep(8)
-                assert second.stop() == 0, second.tail()
-            second.start()
-            time.sleep(6)
-            first = plant.roles["worker"]
-            first.signal(signal.SIGSTOP)
-            time.sleep(SESSION_MS / 1_000 + 6)
-            first.signal(signal.SIGCONT)
-            time.sleep(4)
-            if not first.alive:  # fenced in the middle of a checkpoint it ends, to be started again
-                first.start()
-            load.join()
-            plant.settle()
-        finally:
-            if second.alive:
-                second.kill()
-    _report(plant, expected, "two workers, one asleep")
-
-
-def _report(plant: Plant, expected: Path, what: str) -> None:
-    found, wanted = rows(plant.database), rows(expected)
-    wrong = differences(found, wanted)
-    cents = _cents(expected) - _cents(plant.database)
-    print(f"{what}: {sum(map(len, wanted.values()))} rows, {len(wrong)} differences, {cents} cents")
-    assert wrong == []
-    assert cents == 0
-
-
-def _cents(database: Path) -> int:
-    with duckdb.connect(str(database), read_only=True) as connection:
-        ((total,),) = connection.execute(
-            "SELECT coalesce(sum(unbilled_minor + billed_minor + adjustment_due_minor), 0) FROM v1.time_entry").fetchall()
-    return int(total)
+def judge(pipeline: Pipeline, feed: StoryFeed, story: Story) -> None:
+    """Play to the end, stop in order, and compare with a replay."""
+    feed.rest()
+    pipeline.settle()
+    pipeline.stop()
+    assert repeated_events(pipeline.settings) == []
+    assert differences(pipeline.settings.sink.path, replayed(story, pipeline)) == {}

@@ -1,0 +1,119 @@
+"""`python -m bench`: changes a second through the worker, a plain loop and an ordinary Faust app, in one run.
+
+All three call the same reconcilers on the same four weeks of the simulator's firm. What counts is the time outside
+the reconcilers: what durability, framework and broker cost a change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.frames import prefill, story_frames
+from tieout.streams.embedded import EmbeddedBroker
+from tieout.streams.settings import Kafka, Settings
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+CONTENDERS = {
+    "checkpointed": "the worker",
+    "plain": "plain loop, nothing durable",
+    "ordinary": "ordinary Faust, a table write an event",
+}
+GOAL = 1 / 20  # of the ordinary app's time outside the reconcilers
+_LIMIT_S = 600
+
+
+def main() -> int:
+    options = _options()
+    with _broker(options.broker) as (name, bootstrap, embedded):
+        client = {"bootstrap.servers": bootstrap}
+        settings = Settings(kafka=Kafka(client=client, partitions=options.partitions))
+        events = prefill(settings, story_frames(options.partitions), embedded)
+        results = {contender: _run(contender, events, settings) for contender in CONTENDERS}
+    report = {"broker": name, "partitions": options.partitions, "cores": os.cpu_count(), **_judged(results)}
+    _print(report)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 0 if report["ratio_cpu"] <= GOAL else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--broker", choices=["kafka", "embedded"], help="default: Apache Kafka where it can run")
+    parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    return parser.parse_args()
+
+
+@contextmanager
+def _broker(wanted: str | None) -> Iterator[tuple[str, str, EmbeddedBroker | None]]:
+    """(name, address, the broker itself where it is embedded)."""
+    from brokers import KafkaCluster, Unavailable
+
+    if wanted != "embedded":
+        try:
+            with KafkaCluster(1, heap_mb=768, quick=False) as cluster:
+                yield "Apache Kafka", cluster.bootstrap, None
+                return
+        except Unavailable as error:
+            if wanted == "kafka":
+                raise
+            print(f"embedded broker instead of Apache Kafka: {error}", file=sys.stderr)
+    with EmbeddedBroker() as broker:
+        yield "embedded", broker.bootstrap, broker
+
+
+def _run(contender: str, events: int, settings: Settings) -> dict[str, Any]:
+    print(f"running: {CONTENDERS[contender]}", file=sys.stderr)
+    environment = {
+        **os.environ,
+        "TIEOUT_KAFKA__CLIENT__BOOTSTRAP_SERVERS": str(settings.kafka.client["bootstrap.servers"]),
+        "TIEOUT_KAFKA__PARTITIONS": str(settings.kafka.partitions),
+        "TIEOUT_OPS__PORT": "0",
+        "TIEOUT_LOG__LEVEL": "WARNING",
+    }
+    command = [sys.executable, "-m", f"bench.{contender}", str(events)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=_LIMIT_S, check=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def _judged(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    for result in results.values():
+        for clock in ("wall", "cpu"):
+            outside_s = result[f"{clock}_s"] - result[f"inside_{clock}_s"]
+            result[f"outside_{clock}_us"] = outside_s / result["changes"] * 1e6
+        result["changes_per_s"] = result["changes"] / result["wall_s"]
+    ours, theirs = results["checkpointed"], results["ordinary"]
+    ratios = {f"ratio_{c}": ours[f"outside_{c}_us"] / theirs[f"outside_{c}_us"] for c in ("wall", "cpu")}
+    return {"contenders": results, **ratios, "goal": GOAL}
+
+
+def _print(report: dict[str, Any]) -> None:
+    table = Table(title=f"{report['broker']}, {report['partitions']} partitions, {report['cores']} cores")
+    for column in ("", "changes/s", "inside µs", "outside µs", "outside µs, processor"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, result in report["contenders"].items():
+        inside = result["inside_wall_s"] / result["changes"] * 1e6
+        figures = (result["changes_per_s"], inside, result["outside_wall_us"], result["outside_cpu_us"])
+        table.add_row(CONTENDERS[name], *(f"{figure:,.1f}" for figure in figures))
+    console = Console()
+    console.print(table)
+    for clock, words in (("wall", "wall clock"), ("cpu", "processor time")):
+        ratio = report[f"ratio_{clock}"]
+        console.print(f"outside the reconcilers, {words}: 1/{1 / max(ratio, 1e-9):.0f} of ordinary Faust (goal 1/20)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
