@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Partition = tuple[str, int]
-LONGEST_S: Final = 15.0  # a partition whose end cannot be reached (control records) holds the others no longer
+LONGEST_S: Final = 15.0  # a partition whose end cannot be reached (it ends in control records) holds no longer
 _ASK_S: Final = 10.0
 
 
@@ -32,41 +32,44 @@ class Alignment:
         self._drained, self._monotonic_s = drained, monotonic_s
         self._waiting: dict[Partition, deque[tuple[int, RawRecord]]] = {}
         self._reached: dict[Partition, int] = {}  # largest timestamp taken in, milliseconds
-        self._held_since_s: float | None = None
+        self._unread_since_s: dict[Partition, float] = {}  # more was there, and nothing came
 
     def assigned(self, partitions: Iterable[Partition]) -> None:
         """Start afresh with these partitions; what waits was not committed and will be read again."""
         self._waiting = {partition: deque() for partition in partitions}
-        self._reached = {}
-        self._held_since_s = None
+        self._reached, self._unread_since_s = {}, {}
 
-    def add(self, records: Iterable[RawRecord]) -> None:
-        """Take in what was consumed. A timestamp that goes back counts as the one before it: order stays."""
+    def step(self, records: Iterable[RawRecord], *, reading: bool = True) -> list[RawRecord]:
+        """Take in what was consumed; the records that nothing older can follow. None while reading is paused."""
+        self._add(records)
+        if reading and any(self._waiting.values()):
+            return self._released(self._limit())
+        self._unread_since_s.clear()
+        return []
+
+    def _add(self, records: Iterable[RawRecord]) -> None:
+        """A timestamp that goes back counts as the one before it: order within a partition stays."""
         for record in records:
             partition = (record.topic, record.partition)
             reached = self._reached[partition] = max(self._reached.get(partition, record.ts_ms), record.ts_ms)
             self._waiting.setdefault(partition, deque()).append((reached, record))
+            self._unread_since_s.pop(partition, None)
 
-    def ready(self) -> list[RawRecord]:
-        """The records that nothing older can follow, merged by timestamp."""
-        if not any(self._waiting.values()):
-            self._held_since_s = None
-            return []
+    def _limit(self) -> int:
+        """The timestamp up to which every partition is known: that of the last one that has more to read."""
         newest = max(self._reached.values())
         behind = {partition for partition in self._waiting if self._reached.get(partition, -1) < newest}
         unread = behind - self._drained(behind) if behind else behind
-        limit = min((self._reached.get(partition, -1) for partition in unread), default=newest)
-        if self._expired(holding=limit < newest):
-            log.warning("%s held the others for %.0f s: going on without", sorted(unread), LONGEST_S)
-            limit = newest
-        return self._released(limit)
+        return min((self._reached.get(partition, -1) for partition in unread - self._stuck(unread)), default=newest)
 
-    def _expired(self, *, holding: bool) -> bool:
+    def _stuck(self, unread: set[Partition]) -> set[Partition]:
+        """Those of which nothing has come for too long."""
         now_s = self._monotonic_s()
-        if not holding or self._held_since_s is None:
-            self._held_since_s = now_s if holding else None
-            return False
-        return now_s - self._held_since_s > LONGEST_S
+        self._unread_since_s = {partition: self._unread_since_s.get(partition, now_s) for partition in unread}
+        stuck = {partition for partition, since_s in self._unread_since_s.items() if now_s - since_s > LONGEST_S}
+        if stuck:
+            log.warning("nothing came from %s for %.0f s: going on without", sorted(stuck), LONGEST_S)
+        return stuck
 
     def _released(self, limit: int) -> list[RawRecord]:
         released: list[tuple[int, RawRecord]] = []

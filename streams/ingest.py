@@ -178,8 +178,7 @@ class IngestRole:
         if pipeline is None:
             return
         if self._alignment:
-            self._alignment.add(records)
-            records = self._alignment.ready()
+            records = self._alignment.step(records, reading=not self._paused)
         for row, value in self._id_map.news() if self._id_map else ():
             pipeline.learned(row, value)
         now_us = clock.now_us() if self._settings.clock == "wall" else None

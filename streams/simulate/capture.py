@@ -34,7 +34,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     part = path.with_name(path.name + ".part")
     with part.open("wb") as raw:
         if path.suffix == ".gz":
-            with gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as packed:
+            with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
                 yield packed  # type: ignore[misc]
         else:
             yield raw

@@ -138,6 +138,6 @@ def spare_lags(scene: Scene) -> None:
     """Sources that are late, but by less than their limit."""
     for source, since, until in ((ERP, "2026-03-19T13:30", "2026-03-19T14:20"),
                                  (TIME, "2026-03-24T10:30", "2026-03-24T11:14"),
-                                 (SCHED, "2026-03-12T10:05", "2026-03-12T10:13")):
+                                 (SCHED, "2026-03-12T10:10", "2026-03-12T10:17")):
         scene.outages.append(Outage(source, utc(since), utc(until)))
         scene.truth.spare("LAG_BELOW_LIMIT", source + f"@{iso(utc(since))}", f"late until {until}Z, below the limit")
