@@ -104,6 +104,7 @@ class Lives:
                 continue
             systems = {*lane_key[1], *lane_key[2]}
             for instant, subject in lane.pop_until(frontier):
+                lane.frontier = instant  # what is pushed meanwhile is looked at from here on, never earlier
                 world = world_at(instant)
                 for rule in lane.rules:
                     steps += self._look(rule, subject, world, lane, marks, systems)

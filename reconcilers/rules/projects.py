@@ -81,9 +81,10 @@ def won_without_project(world: AsOf, number: str) -> Iterator[Break]:
         if view is not None and view.get("opportunity_no") == number:
             return
     entity = world.legal_entity(won.get("contracting_le"))
+    amount, ccy = won.get("amount") or (0, None)
     text = f"Opportunity {number} of {won.get('account')} is won, the ERP has no project for it."
     yield Break("ERP", number, Grace(business_h=4, tz=entity.tz), text, "opportunity",
-                Side("CRM", won.get("stage") or "CLOSED_WON"), Side("ERP", None),
+                Side("CRM", won.get("stage") or "CLOSED_WON"), Side("ERP", None), None, 0, amount, ccy, True,
                 le_code=won.get("contracting_le"), queue="finance-master")
 
 

@@ -12,17 +12,59 @@ import duckdb
 Rows = dict[tuple[Any, ...], dict[str, Any]]
 
 ENTRY_COLUMNS = (
-    "worker_no", "account_no", "le_code", "region", "practice", "billing_cycle_id", "work_date", "status", "state", "approved_s",
-    "billed_s", "unbilled_s", "overbilled_s", "written_off_s", "proposed_s", "ready_s", "held_s", "rate_e6", "currency",
-    "unbilled_minor", "ready_minor", "held_minor", "applied_minor", "billed_minor", "adjustment_due_minor", "top_hold", "holds",
-)  # fmt: skip
-FINDING_COLUMNS = ("status", "onset_us", "deadline_us", "resolved_us", "impact_s", "impact_minor", "currency", "estimated", "entries_count")
+    "worker_no",
+    "account_no",
+    "le_code",
+    "region",
+    "practice",
+    "billing_cycle_id",
+    "work_date",
+    "status",
+    "state",
+    "approved_s",
+    "billed_s",
+    "unbilled_s",
+    "overbilled_s",
+    "written_off_s",
+    "proposed_s",
+    "ready_s",
+    "held_s",
+    "rate_e6",
+    "currency",
+    "unbilled_minor",
+    "ready_minor",
+    "held_minor",
+    "applied_minor",
+    "billed_minor",
+    "adjustment_due_minor",
+    "top_hold",
+    "holds",
+)
+FINDING_COLUMNS = (
+    "status",
+    "onset_us",
+    "deadline_us",
+    "resolved_us",
+    "impact_s",
+    "impact_minor",
+    "currency",
+    "estimated",
+    "entries_count",
+)
 QUANTITIES = ("approved_s", "billed_s", "unbilled_s", "overbilled_s", "written_off_s", "proposed_s")
 STREAMED_FINDINGS = """SELECT code, facet, business_key, episode, status, epoch_us(onset_at) AS onset_us,
-    epoch_us(deadline_at) AS deadline_us, epoch_us(resolved_at) AS resolved_us, impact_s, impact_minor, currency, estimated, entries_count
+    epoch_us(deadline_at) AS deadline_us, epoch_us(resolved_at) AS resolved_us, impact_s, impact_minor, currency,
+    estimated, entries_count
     FROM v1.finding WHERE status NOT IN ('PENDING', 'SUPPRESSED')"""
-COMPARED_KPIS = ("unbilled_hours", "unbilled_value", "unpriced_hours", "held_hours", "held_value", "assignment_sync_rate",
-                 "unsynchronised_assignments")  # fmt: skip
+COMPARED_KPIS = (
+    "unbilled_hours",
+    "unbilled_value",
+    "unpriced_hours",
+    "held_hours",
+    "held_value",
+    "assignment_sync_rate",
+    "unsynchronised_assignments",
+)
 STREAMED_KPIS = f"""SELECT kpi, currency, sum(numerator)::BIGINT AS numerator, sum(denominator)::BIGINT AS denominator
     FROM v1.kpi WHERE kpi IN {COMPARED_KPIS} GROUP BY ALL"""
 
@@ -33,7 +75,11 @@ def compare(oracle: duckdb.DuckDBPyConnection, database: Path) -> list[str]:
         stream.execute("SET timezone = 'UTC'")
         return [
             *_differences("time_entry", entries(oracle, "time_entry"), entries(stream, "v1.time_entry")),
-            *_differences("finding", _steady(findings(oracle, "SELECT * FROM finding")), _steady(findings(stream, STREAMED_FINDINGS))),
+            *_differences(
+                "finding",
+                _steady(findings(oracle, "SELECT * FROM finding")),
+                _steady(findings(stream, STREAMED_FINDINGS)),
+            ),
             *_differences("kpi", kpis(oracle, "SELECT * FROM kpi"), kpis(stream, STREAMED_KPIS)),
         ]
 
@@ -59,14 +105,18 @@ def findings(con: duckdb.DuckDBPyConnection, query: str) -> Rows:
     for row in _select(con, query):
         key = (row["code"], row["facet"], row["business_key"], row["episode"])
         if row["code"] != "SOURCE_STALE":
-            found[key] = {name: row[name] for name in FINDING_COLUMNS if row["entries_count"] is not None or name != "entries_count"}
+            found[key] = {
+                name: row[name]
+                for name in FINDING_COLUMNS
+                if row["entries_count"] is not None or name != "entries_count"
+            }
         elif row["status"] == "OPEN":
             found[(*key[:3], 1)] = {name: row[name] for name in ("status", "onset_us", "deadline_us")}
     return found
 
 
 def _steady(rows: Rows) -> Rows:
-    """Without the onset of SOURCE_STALE: an episode begins where the processing clock first ran away from the source."""
+    """Without the onset of SOURCE_STALE: its episode begins where the processing clock first ran away from it."""
     return {key: {"status": row["status"]} if key[0] == "SOURCE_STALE" else row for key, row in rows.items()}
 
 
@@ -109,7 +159,9 @@ def _unequal(name: str, expected: Mapping[str, Any], found: Mapping[str, Any]) -
 
 
 def _readable(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={_shown(name, value)}" for name, value in row.items() if value not in (None, 0, [], False))
+    return ", ".join(
+        f"{name}={_shown(name, value)}" for name, value in row.items() if value not in (None, 0, [], False)
+    )
 
 
 def _shown(column: str, value: Any) -> str:

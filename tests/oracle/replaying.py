@@ -28,7 +28,9 @@ def replay(
     lines = records(capture)
     if order is not None:
         lines = [lines[position] for position in order]
-    chosen = product.Options(until_us=instant_us(until) if until else None, assume_fresh=assume_fresh, stale=stale, **options)
+    chosen = product.Options(
+        until_us=instant_us(until) if until else None, assume_fresh=assume_fresh, stale=stale, **options
+    )
     product.replay(lines, database, chosen)
 
 
@@ -38,7 +40,9 @@ def records(capture: Path) -> list[RawRecord]:
 
     rows = [json.loads(line) for line in capture.read_text(encoding="utf-8").splitlines()]
     return [
-        RawRecord(row["topic"], row["partition"], row["offset"], row["ts"], str(row["key"]).encode(), row["payload"].encode())
+        RawRecord(
+            row["topic"], row["partition"], row["offset"], row["ts"], str(row["key"]).encode(), row["payload"].encode()
+        )
         for row in rows
     ]
 

@@ -31,12 +31,15 @@ def test_a_lie_is_noticed(tmp_path: Path) -> None:
     con.execute(f"ATTACH '{database}' AS copy")
     con.execute("CREATE SCHEMA copy.v1")
     con.execute("CREATE TABLE copy.v1.time_entry AS SELECT * FROM time_entry")
-    con.execute("""CREATE TABLE copy.v1.finding AS SELECT *, make_timestamp(onset_us) AS onset_at, make_timestamp(deadline_us) AS deadline_at,
-                make_timestamp(resolved_us) AS resolved_at FROM finding""")
+    con.execute("""CREATE TABLE copy.v1.finding AS SELECT *, make_timestamp(onset_us) AS onset_at,
+                make_timestamp(deadline_us) AS deadline_at, make_timestamp(resolved_us) AS resolved_at FROM finding""")
     con.execute("CREATE TABLE copy.v1.kpi AS SELECT * FROM kpi")
     con.execute("CHECKPOINT copy")
     con.execute("DETACH copy")
     assert compare.compare(con, database) == []
-    con.execute("UPDATE time_entry SET unbilled_s = unbilled_s + 3600 WHERE entry_key = (SELECT min(entry_key) FROM time_entry WHERE unbilled_s > 0)")
+    con.execute(
+        """UPDATE time_entry SET unbilled_s = unbilled_s + 3600
+           WHERE entry_key = (SELECT min(entry_key) FROM time_entry WHERE unbilled_s > 0)"""
+    )
     (line,) = compare.compare(con, database)
     assert "unbilled_s: oracle" in line

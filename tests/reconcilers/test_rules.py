@@ -58,7 +58,7 @@ CASES: list[tuple[str, Story, str | None, str | None, str | None, int, int, str 
     ("unknown in time capture", lambda: project("NEW", ("ERP", "PSA", "SCHED")), "PROJECT_NOT_SYNCED", "TIME", "NEW", 0, 0, None),
     ("won without a project", lambda: [change("CRM", "opportunity", AT, opportunity_no="O-1", is_won=True,
                                               amount=[100, "GBP"], contracting_le="UK01")],
-     "PROJECT_NOT_SYNCED", "ERP", "O-1", 0, 0, None),
+     "PROJECT_NOT_SYNCED", "ERP", "O-1", 0, 100, None),
     ("won with a project", lambda: [change("CRM", "opportunity", AT, opportunity_no="O-1", is_won=True),
                                     *project("NEW", ALL, opportunity_no="O-1")], None, None, None, 0, 0, None),
     ("not in the PSA", lambda: plan("PSA"), "ASSIGNMENT_NOT_REFLECTED", "PSA", "ACME-24017|W1003", 243_000, 810_000, None),

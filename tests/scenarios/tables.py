@@ -1,15 +1,15 @@
 """The scenarios of the domain model (section 7) as tables: what happens, and what must be true at which instant.
 
-Instants are RFC 3339, hours decimal, money in minor units. A moment replays what has arrived by then and moves the clock there.
+Instants are RFC 3339, hours decimal, money in minor units. A moment replays what has arrived by then and moves the
+clock there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import permutations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from scenarios.dsl import ERP, PAC, PSA, SCHED, TIME, Capture, P, fixture, money, project, rate
 
@@ -58,7 +58,9 @@ class Moment:
     entries: dict[str, Entry] | None = None
     findings: tuple[Finding | Stale, ...] | None = None
     unpriced_h: float = 0.0
-    source_counts: dict[str, dict[str, int]] = field(default_factory=dict)  # source instance -> column of v1.source -> count
+    source_counts: dict[str, dict[str, int]] = field(
+        default_factory=dict
+    )  # source instance -> column of v1.source -> count
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ class Scenario:
     stale: tuple[str, ...] = ()
 
 
-def _entered_and_posted(firm: Capture, key: str, day: str, *, hours: float, approved: str, posted: str | None, **more: object) -> None:
+def _entered_and_posted(
+    firm: Capture, key: str, day: str, *, hours: float, approved: str, posted: str | None, **more: object
+) -> None:
     """Time entered on the evening of its day, approved, and posted in the ERP."""
     firm.enter(key, day, hours=hours, at=f"{day}T08:00:00Z", **more)  # type: ignore[arg-type]
     firm.approve(key, at=approved)
@@ -90,23 +94,54 @@ def rate_change(*, close_the_old: bool) -> Capture:
         firm.publish("R-P-SA", P, "SA", rate(150), since="2026-01-01", until="2026-03-11", at=published)
     firm.publish("R-P-SA-165", P, "SA", rate(165), since="2026-03-11", at=published)
     for number, day in enumerate(("09", "10", "11", "12", "13"), start=1):
-        _entered_and_posted(firm, f"E{number}", f"2026-03-{day}", hours=7.5, approved="2026-03-16T09:12:30Z",
-                            posted="2026-03-16T09:12:30Z", applied=150)
+        _entered_and_posted(
+            firm,
+            f"E{number}",
+            f"2026-03-{day}",
+            hours=7.5,
+            approved="2026-03-16T09:12:30Z",
+            posted="2026-03-16T09:12:30Z",
+            applied=150,
+        )
     return firm
 
 
 _HELD_AT_165 = Entry("HELD", 7.5, 7.5, 123_750, ("H03",))
 _READY_AT_150 = Entry("READY", 7.5, 7.5, 112_500)
 _S01 = (
-    Moment("2026-03-16T13:12:29Z", 37.5, {"GBP": 596_250}, findings=(), entries={
-        "E1": _READY_AT_150, "E3": Entry("APPROVED_PENDING", 7.5, 7.5, 123_750)}),
-    Moment("2026-03-16T13:12:30Z", 37.5, {"GBP": 596_250}, entries={
-        "E1": _READY_AT_150, "E2": _READY_AT_150, "E3": _HELD_AT_165, "E4": _HELD_AT_165, "E5": _HELD_AT_165,
-    }, findings=(
-        Finding("RATE_MISMATCH", "UPLIFT_NOT_APPLIED", f"{P}|R-P-SA-165", "2026-03-16T09:12:30Z", "2026-03-16T13:12:30Z", 22.5, 33_750,
-                "GBP", opened="2026-03-16T13:12:30Z"),
-    )),
-)  # fmt: skip
+    Moment(
+        "2026-03-16T13:12:29Z",
+        37.5,
+        {"GBP": 596_250},
+        findings=(),
+        entries={"E1": _READY_AT_150, "E3": Entry("APPROVED_PENDING", 7.5, 7.5, 123_750)},
+    ),
+    Moment(
+        "2026-03-16T13:12:30Z",
+        37.5,
+        {"GBP": 596_250},
+        entries={
+            "E1": _READY_AT_150,
+            "E2": _READY_AT_150,
+            "E3": _HELD_AT_165,
+            "E4": _HELD_AT_165,
+            "E5": _HELD_AT_165,
+        },
+        findings=(
+            Finding(
+                "RATE_MISMATCH",
+                "UPLIFT_NOT_APPLIED",
+                f"{P}|R-P-SA-165",
+                "2026-03-16T09:12:30Z",
+                "2026-03-16T13:12:30Z",
+                22.5,
+                33_750,
+                "GBP",
+                opened="2026-03-16T13:12:30Z",
+            ),
+        ),
+    ),
+)
 
 
 # S02 Day boundary -----------------------------------------------------------------------------------------------------
@@ -116,20 +151,48 @@ def day_boundary() -> Capture:
     """Work of the last evening of March that the ERP posts on 1 April."""
     firm = fixture()
     firm.assign("A4", (SCHED, PSA, ERP), at="2026-02-27T16:00:00Z", worker="W4001", project=PAC, until="2026-05-02")
-    firm.enter("E1", "2026-03-31", hours=1.5, at="2026-04-01T06:31:00Z", worker="W4001", project=PAC, applied=200, ccy="USD",
-               work_tz="America/Los_Angeles", start_at="2026-04-01T05:00:00Z", end_at="2026-04-01T06:30:00Z", break_s=0)
+    firm.enter(
+        "E1",
+        "2026-03-31",
+        hours=1.5,
+        at="2026-04-01T06:31:00Z",
+        worker="W4001",
+        project=PAC,
+        applied=200,
+        ccy="USD",
+        work_tz="America/Los_Angeles",
+        start_at="2026-04-01T05:00:00Z",
+        end_at="2026-04-01T06:30:00Z",
+        break_s=0,
+    )
     firm.approve("E1", at="2026-04-01T15:00:00Z")
     firm.post("E1", at="2026-04-01T15:30:00Z", le_code="US01", work_date="2026-04-01")
     firm.put(ERP, "posted_labour", at="2026-04-01T21:00:00Z", le_code="US01", erp_txn_id="T-E1", work_date="2026-03-31")
     return firm
 
 
-_SHIFTED = Finding("TIME_QTY_MISMATCH", "DATE_SHIFT", "TIME:E1", "2026-04-01T15:30:00Z", "2026-04-01T19:30:00Z", 1.5, 30_000, "USD",
-                   opened="2026-04-01T19:30:00Z")
+_SHIFTED = Finding(
+    "TIME_QTY_MISMATCH",
+    "DATE_SHIFT",
+    "TIME:E1",
+    "2026-04-01T15:30:00Z",
+    "2026-04-01T19:30:00Z",
+    1.5,
+    30_000,
+    "USD",
+    opened="2026-04-01T19:30:00Z",
+)
 _S02 = (
-    Moment("2026-04-01T19:30:00Z", 1.5, {"USD": 30_000}, {"E1": Entry("HELD", 1.5, 1.5, 30_000, ("H16",))}, (_SHIFTED,)),
-    Moment("2026-04-01T21:00:00Z", 1.5, {"USD": 30_000}, {"E1": Entry("READY", 1.5, 1.5, 30_000)},
-           (_SHIFTED._replace(resolved="2026-04-01T21:00:00Z"),)),
+    Moment(
+        "2026-04-01T19:30:00Z", 1.5, {"USD": 30_000}, {"E1": Entry("HELD", 1.5, 1.5, 30_000, ("H16",))}, (_SHIFTED,)
+    ),
+    Moment(
+        "2026-04-01T21:00:00Z",
+        1.5,
+        {"USD": 30_000},
+        {"E1": Entry("READY", 1.5, 1.5, 30_000)},
+        (_SHIFTED._replace(resolved="2026-04-01T21:00:00Z"),),
+    ),
 )
 
 
@@ -152,16 +215,42 @@ def reapproved() -> Capture:
     return firm
 
 
-_TOO_MUCH = Finding("TIME_QTY_MISMATCH", "QTY", "TIME:E1", "2026-03-10T15:00:00Z", "2026-03-10T19:00:00Z", 2.0, -30_000, "GBP",
-                    opened="2026-03-10T19:00:00Z")
+_TOO_MUCH = Finding(
+    "TIME_QTY_MISMATCH",
+    "QTY",
+    "TIME:E1",
+    "2026-03-10T15:00:00Z",
+    "2026-03-10T19:00:00Z",
+    2.0,
+    -30_000,
+    "GBP",
+    opened="2026-03-10T19:00:00Z",
+)
 _S05 = (
-    *(Moment(f"2026-03-10T{at}:00Z", hours, {"GBP": minor} if minor else {}, findings=()) for at, hours, minor in (
-        ("08:00", 0, 0), ("09:00", 8, 120_000), ("09:30", 8, 120_000), ("10:00", 0, 0), ("10:30", 0, 0), ("10:31", 0, 0),
-        ("11:00", 0, 0), ("14:00", 0, 0), ("15:00", 6, 90_000), ("18:59", 6, 90_000))),
+    *(
+        Moment(f"2026-03-10T{at}:00Z", hours, {"GBP": minor} if minor else {}, findings=())
+        for at, hours, minor in (
+            ("08:00", 0, 0),
+            ("09:00", 8, 120_000),
+            ("09:30", 8, 120_000),
+            ("10:00", 0, 0),
+            ("10:30", 0, 0),
+            ("10:31", 0, 0),
+            ("11:00", 0, 0),
+            ("14:00", 0, 0),
+            ("15:00", 6, 90_000),
+            ("18:59", 6, 90_000),
+        )
+    ),
     Moment("2026-03-10T19:00:00Z", 6, {"GBP": 90_000}, {"E1": Entry("HELD", 6, 6, 90_000, ("H16",))}, (_TOO_MUCH,)),
-    Moment("2026-03-10T20:00:00Z", 6, {"GBP": 90_000}, {"E1": Entry("READY", 6, 6, 90_000)},
-           (_TOO_MUCH._replace(resolved="2026-03-10T20:00:00Z"),)),
-)  # fmt: skip
+    Moment(
+        "2026-03-10T20:00:00Z",
+        6,
+        {"GBP": 90_000},
+        {"E1": Entry("READY", 6, 6, 90_000)},
+        (_TOO_MUCH._replace(resolved="2026-03-10T20:00:00Z"),),
+    ),
+)
 
 
 # S13 Late assignment --------------------------------------------------------------------------------------------------
@@ -170,13 +259,24 @@ _S05 = (
 def late_assignment(assigned: str) -> Capture:
     """Time is approved before its assignment commits."""
     firm = fixture(assigned=False)
-    _entered_and_posted(firm, "E1", "2026-03-10", hours=7.5, approved="2026-03-10T10:00:00Z", posted="2026-03-10T10:00:00Z", applied=150)
+    _entered_and_posted(
+        firm, "E1", "2026-03-10", hours=7.5, approved="2026-03-10T10:00:00Z", posted="2026-03-10T10:00:00Z", applied=150
+    )
     firm.assign("A1", (SCHED, PSA, ERP), at=assigned)
     return firm
 
 
-_BARE = Finding("TIME_WITHOUT_ASSIGNMENT", None, "TIME:E1", "2026-03-10T10:00:00Z", "2026-03-11T10:00:00Z", 7.5, 112_500, "GBP",
-                opened="2026-03-11T10:00:00Z")
+_BARE = Finding(
+    "TIME_WITHOUT_ASSIGNMENT",
+    None,
+    "TIME:E1",
+    "2026-03-10T10:00:00Z",
+    "2026-03-11T10:00:00Z",
+    7.5,
+    112_500,
+    "GBP",
+    opened="2026-03-11T10:00:00Z",
+)
 _S13 = {"GBP": 112_500}
 _S13A = (
     Moment("2026-03-10T10:44:00Z", 7.5, _S13, {"E1": Entry("APPROVED_PENDING", 7.5, 7.5, 112_500)}, ()),
@@ -185,7 +285,9 @@ _S13A = (
 _S13B = (
     Moment("2026-03-11T09:59:59Z", 7.5, _S13, {"E1": Entry("APPROVED_PENDING", 7.5, 7.5, 112_500)}, ()),
     Moment("2026-03-11T10:00:00Z", 7.5, _S13, {"E1": Entry("HELD", 7.5, 7.5, 112_500, ("H04",))}, (_BARE,)),
-    Moment("2026-03-11T12:00:00Z", 7.5, _S13, {"E1": _READY_AT_150}, (_BARE._replace(resolved="2026-03-11T12:00:00Z"),)),
+    Moment(
+        "2026-03-11T12:00:00Z", 7.5, _S13, {"E1": _READY_AT_150}, (_BARE._replace(resolved="2026-03-11T12:00:00Z"),)
+    ),
 )
 
 
@@ -196,9 +298,22 @@ def equal_timestamps(*, in_order: bool) -> Capture:
     """Two updates of one instant: approved (5001), submitted (5002)."""
     firm = fixture()
     firm.enter("E1", "2026-03-10", hours=8, at="2026-03-10T08:00:00Z", psa=False, state="DRAFT")
-    first, second = ("2026-03-10T10:00:01Z", "2026-03-10T10:00:02Z") if in_order else ("2026-03-10T10:00:02Z", "2026-03-10T10:00:01Z")
+    first, second = (
+        ("2026-03-10T10:00:01Z", "2026-03-10T10:00:02Z")
+        if in_order
+        else ("2026-03-10T10:00:02Z", "2026-03-10T10:00:01Z")
+    )
     for lsn, state, arrives in (("5001", "APPROVED", first), ("5002", "SUBMITTED", second)):
-        firm.put(TIME, "time_entry", at="2026-03-10T10:00:00Z", arrives=arrives, seq=lsn, origin_system="TIME", origin_id="E1", state=state)
+        firm.put(
+            TIME,
+            "time_entry",
+            at="2026-03-10T10:00:00Z",
+            arrives=arrives,
+            seq=lsn,
+            origin_system="TIME",
+            origin_id="E1",
+            state=state,
+        )
     return firm
 
 
@@ -221,19 +336,44 @@ def duplicates() -> Capture:
     firm = fixture()
     firm.enter("E1", "2026-03-10", hours=8, at="2026-03-10T08:00:00Z", applied=150)
     for arrives in ("2026-03-10T09:00:00Z", "2026-03-10T09:00:01Z", "2026-03-10T09:00:02Z"):
-        firm.put(TIME, "time_entry", at="2026-03-10T09:00:00Z", arrives=arrives, seq="900000000002", event_id="approval-1",
-                 origin_system="TIME", origin_id="E1", state="APPROVED")
+        firm.put(
+            TIME,
+            "time_entry",
+            at="2026-03-10T09:00:00Z",
+            arrives=arrives,
+            seq="900000000002",
+            event_id="approval-1",
+            origin_system="TIME",
+            origin_id="E1",
+            state="APPROVED",
+        )
     firm.update("E1", at="2026-03-10T09:00:00Z", sources=(PSA,), state="APPROVED")
     firm.post("E1", at="2026-03-10T09:00:00Z")
-    firm.put(TIME, "time_entry", "snapshot", at="2026-03-10T08:30:00Z", arrives="2026-03-10T09:30:00Z", seq="900000000001",
-             origin_system="TIME", origin_id="E1", state="SUBMITTED", qty_s=28_800)
+    firm.put(
+        TIME,
+        "time_entry",
+        "snapshot",
+        at="2026-03-10T08:30:00Z",
+        arrives="2026-03-10T09:30:00Z",
+        seq="900000000001",
+        origin_system="TIME",
+        origin_id="E1",
+        state="SUBMITTED",
+        qty_s=28_800,
+    )
     return firm
 
 
 _S15 = (
     Moment("2026-03-10T09:00:00Z", 8, {"GBP": 120_000}, findings=()),
-    Moment("2026-03-10T09:30:00Z", 8, {"GBP": 120_000}, {"E1": Entry("READY", 8, 8, 120_000)}, (),
-           source_counts={"kimai": {"duplicates": 2, "stale": 1}}),
+    Moment(
+        "2026-03-10T09:30:00Z",
+        8,
+        {"GBP": 120_000},
+        {"E1": Entry("READY", 8, 8, 120_000)},
+        (),
+        source_counts={"kimai": {"duplicates": 2, "stale": 1}},
+    ),
 )
 
 
@@ -244,18 +384,42 @@ def missing_rate() -> Capture:
     """A project without a rate for the role; the rate comes two days later, effective since the first."""
     firm = fixture()
     project(firm, "Q-300", le="UK01", ccy="GBP", region="EMEA", customer="C-Q", free_time=True)
-    _entered_and_posted(firm, "E1", "2026-03-10", hours=12, approved="2026-03-10T09:00:00Z", posted="2026-03-10T09:00:00Z",
-                        worker="W1003", project="Q-300", role="SC")
+    _entered_and_posted(
+        firm,
+        "E1",
+        "2026-03-10",
+        hours=12,
+        approved="2026-03-10T09:00:00Z",
+        posted="2026-03-10T09:00:00Z",
+        worker="W1003",
+        project="Q-300",
+        role="SC",
+    )
     firm.publish("R-Q-SC", "Q-300", "SC", rate(135), since="2026-03-01", at="2026-03-12T09:00:00Z")
     return firm
 
 
-_UNPRICED = Finding("RATE_MISSING", "NO_MATCH", "TIME:E1", "2026-03-10T09:00:00Z", "2026-03-10T13:00:00Z", 12, 144_000, "GBP",
-                    opened="2026-03-10T13:00:00Z", estimated=True)
+_UNPRICED = Finding(
+    "RATE_MISSING",
+    "NO_MATCH",
+    "TIME:E1",
+    "2026-03-10T09:00:00Z",
+    "2026-03-10T13:00:00Z",
+    12,
+    144_000,
+    "GBP",
+    opened="2026-03-10T13:00:00Z",
+    estimated=True,
+)
 _S17 = (
     Moment("2026-03-10T13:00:00Z", 12, {}, {"E1": Entry("HELD", 12, 12, 0, ("H01",))}, (_UNPRICED,), unpriced_h=12),
-    Moment("2026-03-12T09:00:00Z", 12, {"GBP": 162_000}, {"E1": Entry("READY", 12, 12, 162_000)},
-           (_UNPRICED._replace(resolved="2026-03-12T09:00:00Z"),)),
+    Moment(
+        "2026-03-12T09:00:00Z",
+        12,
+        {"GBP": 162_000},
+        {"E1": Entry("READY", 12, 12, 162_000)},
+        (_UNPRICED._replace(resolved="2026-03-12T09:00:00Z"),),
+    ),
 )
 
 
@@ -277,14 +441,26 @@ def stale_counterpart(*, caught_up: bool = False, posted: bool = False) -> Captu
 
 _S24 = {"GBP": 112_500}
 _STALE = Stale(ERP, "2026-03-24T14:00:00Z", "2026-03-24T15:30:00Z")
-_LATE = Finding("TIME_LATE_TO_ERP", "STAGED", "TIME:E1", "2026-03-24T14:05:00Z", "2026-03-24T18:05:00Z", 7.5, 112_500, "GBP",
-                opened="2026-03-24T18:30:00Z")
+_LATE = Finding(
+    "TIME_LATE_TO_ERP",
+    "STAGED",
+    "TIME:E1",
+    "2026-03-24T14:05:00Z",
+    "2026-03-24T18:05:00Z",
+    7.5,
+    112_500,
+    "GBP",
+    opened="2026-03-24T18:30:00Z",
+)
 _S24_FROZEN = (
     Moment("2026-03-24T15:30:00Z", 7.5, _S24, findings=()),
     Moment("2026-03-24T15:30:01Z", 7.5, _S24, findings=(_STALE,)),
     Moment("2026-03-24T18:05:00Z", 7.5, _S24, findings=(_STALE,)),
 )
-_S24A = (*_S24_FROZEN, Moment("2026-03-24T18:30:00Z", 7.5, _S24, {"E1": Entry("HELD", 7.5, 7.5, 112_500, ("H22",))}, (_LATE,)))
+_S24A = (
+    *_S24_FROZEN,
+    Moment("2026-03-24T18:30:00Z", 7.5, _S24, {"E1": Entry("HELD", 7.5, 7.5, 112_500, ("H22",))}, (_LATE,)),
+)
 _S24B = (*_S24_FROZEN, Moment("2026-03-24T18:30:00Z", 7.5, _S24, {"E1": _READY_AT_150}, ()))
 
 
@@ -297,19 +473,51 @@ def overtaken(order: tuple[str, ...]) -> Capture:
     """Submit 16:00, approve 17:00, post 17:30, invoice 18:05:11 arrive in any order, a second apart."""
     firm = fixture()
     arrivals = {step: f"2026-03-10T18:10:0{n}Z" for n, step in enumerate(order)}
-    row: dict[str, Any] = {"origin_system": "TIME", "origin_id": "E1"}
-    whole = row | {"worker_no": "W1001", "project_code": P, "work_date": "2026-03-10", "qty_s": 28_800, "quantum_s": 60, "time_type": "WORK",
-                   "billable": True, "role_code": "SA", "work_tz": "Europe/London"}  # fmt: skip
-    erp: dict[str, Any] = {"le_code": "UK01", "at": "2026-03-10T18:05:11Z", "arrives": arrivals["invoice"]}
-    cover: dict[str, Any] = {"kind": "TIME_ENTRY", "target": "TIME:E1", "sign": 1, "qty_s": 28_800, "amount": money(120_000)}
+    row = {"origin_system": "TIME", "origin_id": "E1"}
+    whole = row | {
+        "worker_no": "W1001",
+        "project_code": P,
+        "work_date": "2026-03-10",
+        "qty_s": 28_800,
+        "quantum_s": 60,
+        "time_type": "WORK",
+        "billable": True,
+        "role_code": "SA",
+        "work_tz": "Europe/London",
+    }
+    erp = {"le_code": "UK01", "at": "2026-03-10T18:05:11Z", "arrives": arrivals["invoice"]}
+    cover = {"kind": "TIME_ENTRY", "target": "TIME:E1", "sign": 1, "qty_s": 28_800, "amount": money(120_000)}
     for source in (TIME, PSA):
-        firm.put(source, "time_entry", at="2026-03-10T16:00:00Z", arrives=arrivals["submit"], **whole, state="SUBMITTED")
+        firm.put(
+            source, "time_entry", at="2026-03-10T16:00:00Z", arrives=arrivals["submit"], **whole, state="SUBMITTED"
+        )
         firm.put(source, "time_entry", at="2026-03-10T17:00:00Z", arrives=arrivals["approve"], **row, state="APPROVED")
     firm.entries["E1"] = whole
     firm.post("E1", at="2026-03-10T17:30:00Z", arrives=arrivals["post"])
-    firm.put(ERP, "invoice", **erp, invoice_no="INV-1", type="INVOICE", customer_no="C-ACME", ccy="GBP", state="POSTED",
-             posted_at="2026-03-10T18:05:11Z", net=money(120_000), tax=money(24_000))
-    firm.put(ERP, "invoice_line", **erp, invoice_no="INV-1", line_no=1, project_code=P, qty_s=28_800, net=money(120_000), tax=money(24_000))
+    firm.put(
+        ERP,
+        "invoice",
+        **erp,
+        invoice_no="INV-1",
+        type="INVOICE",
+        customer_no="C-ACME",
+        ccy="GBP",
+        state="POSTED",
+        posted_at="2026-03-10T18:05:11Z",
+        net=money(120_000),
+        tax=money(24_000),
+    )
+    firm.put(
+        ERP,
+        "invoice_line",
+        **erp,
+        invoice_no="INV-1",
+        line_no=1,
+        project_code=P,
+        qty_s=28_800,
+        net=money(120_000),
+        tax=money(24_000),
+    )
     firm.put(ERP, "coverage", **erp, invoice_no="INV-1", line_no=1, **cover)
     return firm
 
@@ -331,5 +539,8 @@ SCENARIOS = (
     Scenario("S24-frozen", stale_counterpart, _S24_FROZEN, stale=("ERP",)),
     Scenario("S24a", lambda: stale_counterpart(caught_up=True), _S24A, stale=("ERP",)),
     Scenario("S24b", lambda: stale_counterpart(caught_up=True, posted=True), _S24B, stale=("ERP",)),
-    *(Scenario(f"S28-{'-'.join(order)}", partial(overtaken, order), (_INVOICED,)) for order in permutations(STEPS)),
+    *(
+        Scenario(f"S28-{'-'.join(order)}", lambda order=order: overtaken(order), (_INVOICED,))
+        for order in permutations(STEPS)
+    ),
 )

@@ -12,7 +12,14 @@ from oracle.replaying import replay
 from scenarios.dsl import Capture, instant_us
 from scenarios.tables import SCENARIOS, Finding, Moment, Scenario, Stale
 
-MOMENTS = [pytest.param(scenario, moment, id=f"{scenario.name}@{moment.at}") for scenario in SCENARIOS for moment in scenario.moments]
+MOMENTS = [
+    pytest.param(scenario, moment, id=f"{scenario.name}@{moment.at}")
+    for scenario in SCENARIOS
+    for moment in scenario.moments
+]
+ONE_ORDER = [
+    moment for moment in MOMENTS if not str(moment.id).startswith("S28-") or "S28-submit-approve-post" in str(moment.id)
+]
 
 
 def arrived(capture: Capture, at: str, path: Path) -> Path:
@@ -21,7 +28,7 @@ def arrived(capture: Capture, at: str, path: Path) -> Path:
     return capture.write(path)
 
 
-@pytest.mark.parametrize(("scenario", "moment"), MOMENTS)
+@pytest.mark.parametrize(("scenario", "moment"), ONE_ORDER)  # an oracle does not see the order of arrival
 def test_oracle(scenario: Scenario, moment: Moment, tmp_path: Path) -> None:
     """The oracle gives the numbers of the domain model."""
     capture = arrived(scenario.capture(), moment.at, tmp_path / "capture.jsonl")
@@ -41,7 +48,9 @@ def test_replay(scenario: Scenario, moment: Moment, tmp_path: Path) -> None:
         found = compare.findings(con, compare.STREAMED_FINDINGS)
         check(moment, compare.every_entry(con, "v1.time_entry"), found, compare.kpis(con, compare.STREAMED_KPIS))
         check_detection(moment, con)
-    assert compare.compare(oracle.run([capture], until=moment.at, assume_fresh=True, stale=scenario.stale), database) == []
+    assert (
+        compare.compare(oracle.run([capture], until=moment.at, assume_fresh=True, stale=scenario.stale), database) == []
+    )
 
 
 def check(moment: Moment, entries: compare.Rows, found: compare.Rows, kpis: compare.Rows) -> None:
@@ -52,7 +61,13 @@ def check(moment: Moment, entries: compare.Rows, found: compare.Rows, kpis: comp
     for key, entry in (moment.entries or {}).items():
         row = next(row for (name, _), row in entries.items() if name == f"TIME:{key}")
         shown = (row["state"], row["approved_s"], row["unbilled_s"], row["unbilled_minor"], tuple(row["holds"]))
-        assert shown == (entry.state, round(entry.approved_h * 3600), round(entry.unbilled_h * 3600), entry.unbilled_minor, entry.holds), key
+        assert shown == (
+            entry.state,
+            round(entry.approved_h * 3600),
+            round(entry.unbilled_h * 3600),
+            entry.unbilled_minor,
+            entry.holds,
+        ), key
         assert row["held_minor"] == (entry.unbilled_minor if entry.state == "HELD" else 0)
         assert row["ready_minor"] == (entry.unbilled_minor if entry.state == "READY" else 0)
     if moment.findings is not None:

@@ -115,7 +115,7 @@ FROM checked WHERE compared AND in_time AND psa_live AND time_billable <> psa_bi
 
 INSERT INTO hit
 WITH causes AS (
-    SELECT *, erp_qty_s <> 0 AND coalesce(status, '') <> 'APPROVED' AS ahead,
+    SELECT *, erp_posted AND erp_qty_s <> 0 AND coalesce(status, '') <> 'APPROVED' AS ahead,
            coalesce(compared AND in_time AND psa_live AND (time_state = 'APPROVED') <> (psa_state = 'APPROVED'), false) AS apart,
            compared AND (billed_us IS NULL OR t < billed_us) AND proposed_s <= 0
                AND EXISTS (SELECT 1 FROM claim k WHERE k.entry_key = c.entry_key AND k.due_us <= c.t AND c.t < k.until_us) AS claimed

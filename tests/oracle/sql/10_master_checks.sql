@@ -48,7 +48,8 @@ WHERE e.state IN ('SHELL_CREATED', 'OPEN', 'SUSPENDED', 'CLOSED_FOR_TIME')
 -- 02/ERP: won opportunities without a project in the ERP.
 CREATE TABLE opportunity_g AS
 SELECT bk AS opportunity_no, from_us, to_us, live AND coalesce((a ->> 'is_won')::BOOLEAN, false)
-           AND coalesce((a ->> 'approved')::BOOLEAN, true) AS won, a ->> 'contracting_le' AS le_code
+           AND coalesce((a ->> 'approved')::BOOLEAN, true) AS won, a ->> 'contracting_le' AS le_code,
+       (a -> 'amount' ->> 'minor')::BIGINT AS minor, a -> 'amount' ->> 'ccy' AS ccy
 FROM golden WHERE entity = 'opportunity';
 CREATE TABLE won_probe AS
 SELECT opportunity_no, t, row_number() OVER (PARTITION BY opportunity_no ORDER BY t) AS idx,

@@ -13,7 +13,12 @@ WITH from_entries AS (
                     WHEN a.list_num IS NOT NULL THEN amount(q.qty_s, a.list_num, a.list_den, a.list_ccy, a.rounding) ELSE 0 END)::BIGINT AS impact_minor,
            min(coalesce(a.rate_ccy, a.list_ccy, a.ccy)) AS ccy, bool_or(a.missing IS NOT NULL) AS estimated, NULL::INTEGER AS entries_count
     FROM impact_question q JOIN impact_question_answer a USING (qid) GROUP BY ALL
-), impact AS (FROM from_entries UNION ALL FROM from_plans)
+), from_deals AS ( -- a won opportunity that nobody plans yet: its amount, an estimate
+    SELECT e.check_no, e.facet, e.shown_bk, e.episode, 0::BIGINT AS impact_s, coalesce(o.minor, 0) AS impact_minor, o.ccy, true AS estimated,
+           NULL::INTEGER AS entries_count
+    FROM episode e JOIN opportunity_g o ON o.opportunity_no = e.bk AND o.from_us <= e.seen_us AND e.seen_us < o.to_us
+    WHERE e.check_no = '02' AND e.facet = 'ERP' AND NOT EXISTS (SELECT 1 FROM from_plans p WHERE p.check_no = '02' AND p.facet = 'ERP' AND p.shown_bk = e.bk)
+), impact AS (FROM from_entries UNION ALL FROM from_plans UNION ALL FROM from_deals)
 SELECT e.check_no, CASE e.check_no
            WHEN '02' THEN 'PROJECT_NOT_SYNCED' WHEN '16' THEN 'ASSIGNMENT_NOT_REFLECTED' WHEN '17' THEN 'ASSIGNMENT_PLAN_DRIFT'
            WHEN '21' THEN 'RATE_MISSING' WHEN '22' THEN 'RATE_MISMATCH' WHEN '27' THEN 'TIME_LATE_TO_ERP'
