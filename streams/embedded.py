@@ -65,6 +65,11 @@ def embedded_broker(topics: Mapping[str, int] | None = None) -> Iterator[str]:
         yield broker.bootstrap
 
 
+def is_embedded(cluster_id: str | None) -> bool:
+    """Whether a cluster is such a mock one, by the id in its metadata."""
+    return str(cluster_id).startswith("mockCluster")
+
+
 def _librdkafka() -> ctypes.CDLL:
     """The library that confluent-kafka loaded: the wheel brings its own, a build from source uses the system's."""
     import confluent_kafka.cimpl

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tieout.streams import clock
+from tieout.streams.embedded import is_embedded
 
 if TYPE_CHECKING:
     from tieout.streams.settings import Settings
@@ -157,4 +158,4 @@ class GroupProgress:
 
 def forgets(cluster_id: str | None) -> bool:
     """Whether a cluster is librdkafka's mock one, which drops records that nobody has read yet."""
-    return bool(cluster_id) and str(cluster_id).startswith("mockCluster")
+    return is_embedded(cluster_id)

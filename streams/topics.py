@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import STATE_OUTPUTS, Output
 from tieout.streams.clock import monotonic_s
+from tieout.streams.embedded import is_embedded
 from tieout.streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -113,15 +114,19 @@ def _topics(settings: Settings, tables: tuple[str, ...]) -> Iterator[Topic]:
 
 def plan(admin: AdminClient, topics: Iterable[Topic]) -> list[Difference]:
     """What differs on the cluster, in the order of `topics`; raises KafkaException when it cannot be asked."""
-    metadata = admin.list_topics(timeout=_METADATA_S).topics
+    metadata = admin.list_topics(timeout=_METADATA_S)
+    known = metadata.topics
     wanted = tuple(topics)
-    configs = _configs(admin, [topic.name for topic in wanted if topic.name in metadata])
+    if is_embedded(metadata.cluster_id):  # it keeps no settings and answers no question about them
+        configs = {topic.name: dict(topic.config) for topic in wanted}
+    else:
+        configs = _configs(admin, [topic.name for topic in wanted if topic.name in known])
     differences: list[Difference] = []
     for topic in wanted:
-        if topic.name not in metadata:
+        if topic.name in known:
+            differences += _compare(topic, len(known[topic.name].partitions), configs[topic.name])
+        else:
             differences.append(Difference(Step.CREATE, topic, "no such topic", _shape(topic)))
-            continue
-        differences += _compare(topic, len(metadata[topic.name].partitions), configs[topic.name])
     return differences
 
 

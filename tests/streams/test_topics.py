@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import Output
 from tieout.streams import topics
+from tieout.streams.embedded import EmbeddedBroker
 from tieout.streams.settings import Settings
 from tieout.streams.topics import Step, Topic, TopicsRefused, apply, desired, plan
 
@@ -89,3 +90,12 @@ def test_another_number_of_partitions_is_refused_and_nothing_is_changed(admin: A
     with pytest.raises(TopicsRefused, match=f"found 2 partitions, expected {other} partition"):
         apply(admin, plan(admin, wanted))
     assert "tieout.other.v1" not in admin.list_topics(timeout=10).topics
+
+
+def test_on_the_embedded_broker_only_partitions_are_compared(embedded: EmbeddedBroker) -> None:
+    """It keeps no settings: a topic of the right width is as it must be, and the question does not time out."""
+    wanted = Topic("tieout.made.v1", 3, 1, {"cleanup.policy": "compact"})
+    embedded.create("tieout.made.v1", 3)
+    admin = AdminClient({"bootstrap.servers": embedded.bootstrap, "log_level": 0})
+    assert plan(admin, [wanted]) == []
+    assert [difference.step for difference in plan(admin, [dataclasses.replace(wanted, partitions=4)])] == [Step.REFUSE]
