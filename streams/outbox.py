@@ -59,8 +59,8 @@ class Outbox:
         self._flush()
 
     def _letter(self, letter: Letter) -> None:
-        self._produce(DEAD_LETTER, letter.origin.encode(), letter.value, headers=letter.to_headers(),
-                      timestamp=max(0, letter.ts_us // 1_000))
+        """Dated by now: retention would take a letter that bears the record's own, old timestamp."""
+        self._produce(DEAD_LETTER, letter.origin.encode(), letter.value, headers=letter.to_headers())
 
     def _produce(self, topic: str, key: bytes, value: bytes | None, **options: Any) -> None:
         options.setdefault("on_delivery", self._delivered)
