@@ -89,7 +89,8 @@ def _ensure_topics(settings: Settings, producer: Any) -> None:
     from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
     known = producer.list_topics(timeout=_WAIT_S).topics
-    new = [NewTopic(topic.name, topic.partitions, settings.kafka.replication) for topic in TOPICS
+    kept = {"retention.ms": "-1"}  # the story's timestamps are in the past: a broker would delete it at once
+    new = [NewTopic(topic.name, topic.partitions, settings.kafka.replication, config=kept) for topic in TOPICS
            if topic.name not in known]
     if new:
         for answer in AdminClient(settings.kafka_client()).create_topics(new, request_timeout=_WAIT_S).values():

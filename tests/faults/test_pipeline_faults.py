@@ -33,7 +33,7 @@ def pipeline(kafka: KafkaCluster, tmp_path: Path) -> Pipeline:
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     topics.apply(admin, topics.plan(admin, topics.desired(made.settings, TABLES)))
     for raw in TOPICS:
-        kafka.create(raw.name, raw.partitions)
+        kafka.create(raw.name, raw.partitions, {"retention.ms": "-1"})  # the story is older than a week
     return made
 
 
@@ -60,12 +60,13 @@ def test_workers_join_and_leave_and_everything_restarts(pipeline: Pipeline, stor
     with pipeline.running():
         for number in range(rounds):
             with feed.playing(1 / rounds, seconds=8.0):
-                second = pipeline.start(f"worker-{number}", static=False)
+                pipeline.start(f"worker-{number}", static=False)
                 for role in ROLES:
                     time.sleep(chance.uniform(0.5, 2.0))
                     proc = pipeline.started(role)
                     assert proc.stop(20) == 0, proc.tail()
                     proc.start()
+                second = pipeline.started(f"worker-{number}")
                 assert second.stop(20) == 0, second.tail()
                 del pipeline.procs[f"worker-{number}"]
         judge(pipeline, feed, story)
