@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from tieout.codecs.records import RawRecord
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 Partition = tuple[str, int]
 LONGEST_S: Final = 15.0  # a partition whose end cannot be reached (it ends in control records) holds no longer
+LONGEST_STEP_MS: Final = 1_800_000
 _ASK_S: Final = 10.0
 
 
@@ -77,6 +78,21 @@ class Alignment:
             while waiting and waiting[0][0] <= limit:
                 released.append(waiting.popleft())
         return [record for _, record in sorted(released, key=lambda item: item[0])]
+
+
+def steps(records: Iterable[RawRecord]) -> Iterator[list[RawRecord]]:
+    """Cut records so that none of the parts moves the log clock on by more than half an hour.
+
+    How late a source is can be seen only between two parts, and a turn of a busy reader may span a day.
+    """
+    part: list[RawRecord] = []
+    for record in records:
+        if part and record.ts_ms - part[0].ts_ms > LONGEST_STEP_MS:
+            yield part
+            part = []
+        part.append(record)
+    if part:
+        yield part
 
 
 class Ends:

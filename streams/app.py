@@ -16,6 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tieout.streams.crew import Crew, end_with_parent
+
 if TYPE_CHECKING:
     from tieout.streams.settings import Settings
 
@@ -83,7 +85,6 @@ def simulate(config: Path | None, *, seed: int, hours_per_s: float, truth: Path 
 
 def up(config: Path | None) -> int:
     """All roles as children of this process: 0 after Ctrl-C or SIGTERM, else the code of the first that ended."""
-    from tieout.streams.crew import Crew
     from tieout.streams.settings import ConfigError, load
 
     try:
@@ -127,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=24_017)
     parser.add_argument("--hours-per-second", type=float, default=15.0)
     given = parser.parse_args(arguments)
+    end_with_parent()
     if given.role == "simulate":
         return simulate(given.config, seed=given.seed, hours_per_s=given.hours_per_second, truth=given.truth,
                         capture=given.capture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from tieout.streams import clock
 _GRACE_S: Final = 20.0
 _POLL_S: Final = 0.05
 _PROBE_S: Final = 2.0
+_PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,12 @@ class Crew:
     def _log(self, role: str) -> Path:
         assert self.logs is not None
         return self.logs / f"{role}.log"
+
+
+def end_with_parent() -> None:
+    """Called in a child: have it told to end when its parent dies, however that dies. Only Linux can do that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def readable(line: str) -> str:

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -22,11 +22,11 @@ from tieout.codecs.records import Headers, RawRecord
 from tieout.reconcilers.engine import READS
 from tieout.reconcilers.entities import Axis
 from tieout.streams import clock, sources
-from tieout.streams.alignment import Alignment, Ends
+from tieout.streams.alignment import Alignment, Ends, steps
 from tieout.streams.ingest_metrics import IngestMetrics
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.outbox import PRODUCER, DeliveryFailed, IdMap, Outbox, restore_parking
-from tieout.streams.pipeline import Limits, Pipeline, raw_partition
+from tieout.streams.pipeline import Batch, Limits, Pipeline, raw_partition
 from tieout.streams.pressure import GroupProgress, Pressure, RecordsLost, forgets
 from tieout.streams.topicread import TopicMissing
 from tieout.streams.topics import changes_topic
@@ -181,17 +181,23 @@ class IngestRole:
             records = self._alignment.step(records, reading=not self._paused)
         for row, value in self._id_map.news() if self._id_map else ():
             pipeline.learned(row, value)
-        now_us = clock.now_us() if self._settings.clock == "wall" else None
-        if records:
-            batch = pipeline.take(records, now_us=now_us, at_end=self._at_end())
-        elif self._tick_due():
-            batch = pipeline.tick(now_us=now_us)
-        else:
-            return
-        self._last_batch_s, self._now_us = clock.monotonic_s(), pipeline.now_us
-        self._outbox.deliver(batch)
+        for batch in self._batches(pipeline, records):
+            self._last_batch_s, self._now_us = clock.monotonic_s(), pipeline.now_us
+            self._outbox.deliver(batch)
+            self._metrics.batch(pipeline, batch)
         self._commit(records)
-        self._metrics.batch(pipeline, batch)
+
+    def _batches(self, pipeline: Pipeline, records: list[RawRecord]) -> Iterator[Batch]:
+        """What a turn makes; on the log clock step by step, so that what is late for hours is seen to be."""
+        now_us = clock.now_us() if self._settings.clock == "wall" else None
+        if not records:
+            if self._tick_due():
+                yield pipeline.tick(now_us=now_us)
+            return
+        *before, last = steps(records) if self._alignment else [records]
+        for step in before:
+            yield pipeline.take(step, now_us=now_us)
+        yield pipeline.take(last, now_us=now_us, at_end=self._at_end())
 
     def _hold(self, hold: bool) -> None:
         """Stop reading while the workers are behind, go on when they have caught up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from time import sleep
@@ -31,6 +32,7 @@ def demo(
     """Start everything, play, judge. Exit 0 only if every planted fault was caught and none invented."""
     from tieout.streams.demo import Demo, DemoFailed
 
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     port = _usable(port)
     show = Demo(folder, port, hours_per_second, seed, lambda state: None)
     if stay is None:

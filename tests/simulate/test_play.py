@@ -89,7 +89,12 @@ def test_timestamps_are_the_simulated_instants_in_milliseconds() -> None:
 
 def test_the_pace_is_simulated_hours_a_second() -> None:
     waits: list[float] = []
-    assert player(FakeWriter(), hours_per_s=2.0, stop=lambda s: bool(waits.append(s))).play(records(0, 60, 180))
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        return False
+
+    assert player(FakeWriter(), hours_per_s=2.0, stop=wait).play(records(0, 60, 180))
     assert [round(seconds, 1) for seconds in waits] == [0.0, 0.5, 1.5]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from tieout.codecs.records import RawRecord
-from tieout.streams.alignment import LONGEST_S, Alignment, Partition
+from tieout.streams.alignment import LONGEST_S, LONGEST_STEP_MS, Alignment, Partition, steps
 
 A, B, C = ("a", 0), ("b", 0), ("c", 0)
 
@@ -102,3 +102,14 @@ def test_a_new_assignment_forgets_what_waits(firm: Firm) -> None:
     firm.alignment.assigned((A,))
     assert firm.turn() == []
     assert firm.turn(*records(A, 10)) == [("a", 10)]
+
+
+@pytest.mark.parametrize(("stamps", "parts"), [
+    ((), []),
+    ((5,), [(5,)]),
+    ((0, LONGEST_STEP_MS), [(0, LONGEST_STEP_MS)]),
+    ((0, LONGEST_STEP_MS + 1, LONGEST_STEP_MS + 2), [(0,), (LONGEST_STEP_MS + 1, LONGEST_STEP_MS + 2)]),
+    ((9, 3, 7), [(9, 3, 7)]),
+])
+def test_no_step_moves_the_clock_too_far(stamps: tuple[int, ...], parts: list[tuple[int, ...]]) -> None:
+    assert [tuple(record.ts_ms for record in part) for part in steps(records(A, *stamps))] == parts

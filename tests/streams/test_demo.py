@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,11 +50,34 @@ def test_children_run_until_they_are_stopped(children: Crew) -> None:
 def test_a_child_that_ends_is_noticed_with_its_code_and_its_last_words(children: Crew) -> None:
     children.start("sink", SERVER)
     children.start("worker", ["tieout.streams.app", "nonsense"])
-    deadline = time.monotonic() + 30
-    while (ended := children.ended()) is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert ended == Ended("worker", 2)
+    wait_until(lambda: children.ended() == Ended("worker", 2))
     assert "invalid choice: 'nonsense'" in children.tail("worker")
+
+
+def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    config = tmp_path / "tieout.toml"
+    config.write_text(configuration(f"127.0.0.1:{crew.free_port()}", tmp_path, crew.free_port()), encoding="utf-8")
+    code = ("import pathlib, sys, time; from tieout.streams.crew import Crew; c = Crew(pathlib.Path(sys.argv[1])); "
+            "c.start('ingest', ['tieout.streams.app', 'ingest', '--config', sys.argv[2]], {'TIEOUT_OPS__PORT': '0'}); "
+            "print(c.children['ingest'].pid, flush=True); time.sleep(60)")
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(config)], stdout=subprocess.PIPE,
+                              text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    log = tmp_path / "ingest.log"
+    wait_until(lambda: "metrics and probes" in log.read_text(encoding="utf-8"))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    wait_until(lambda: not Path(f"/proc/{child}").exists() or "State:\tZ" in Path(f"/proc/{child}/status").read_text())
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 40) -> None:
+    """Fail unless it holds within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_log_lines_are_made_readable() -> None:
@@ -133,3 +157,29 @@ def test_the_whole_demo_is_green(tmp_path: Path) -> None:
     assert {file.name for file in folder.glob("logs/*.log")} == {f"{role}.log" for role in (*app.ROLES, "simulate")}
     assert Demo(folder, 0, 1.0, 1, lambda state: None).truth_file.exists()
     assert crew.free_port() > 0
+
+
+def test_up_stops_everything_when_one_role_fails(tmp_path: Path) -> None:
+    config = tmp_path / "tieout.toml"
+    config.write_text(configuration(f"127.0.0.1:{crew.free_port()}", tmp_path, crew.free_port()), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "tieout.streams.cli.main", "up", "--config", str(config)],
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=90,
+                          env={**os.environ, "TIEOUT_OPS__PORT": "0"})
+    assert done.returncode in (1, 4)
+    assert "stopping the others" in done.stderr
+
+
+def test_a_capture_is_written_without_any_configuration(tmp_path: Path) -> None:
+    file, truth = tmp_path / "four-weeks.jsonl.gz", tmp_path / "truth.json"
+    assert main(["run", "simulate", "--capture", str(file), "--truth", str(truth)]) == 0
+    assert file.stat().st_size > 100_000
+    assert truth.exists()
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_wrong_configuration_is_code_3(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "tieout.toml"
+    config.write_text("clok = 'log'\n", encoding="utf-8")
+    for words in (["run", "ingest"], ["run", "simulate"], ["up"]):
+        assert main([*words, "--config", str(config)]) == 3
+        assert "clock" in capfd.readouterr().err
