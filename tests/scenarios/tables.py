@@ -253,6 +253,52 @@ _S05 = (
 )
 
 
+# S07 Re-keyed project -------------------------------------------------------------------------------------------------
+
+
+def rekeyed(*, row_follows: bool) -> Capture:
+    """45 h on a project whose code changes in the ERP, with or without its row under the new code."""
+    firm = fixture()
+    for number, day in enumerate(("02", "03", "04", "05", "06", "09"), start=1):
+        _entered_and_posted(
+            firm,
+            f"E{number}",
+            f"2026-03-{day}",
+            hours=7.5,
+            approved="2026-03-10T09:00:00Z",
+            posted="2026-03-10T09:00:00Z",
+            applied=150,
+        )
+    firm.put(ERP, "project", "rekeyed", at="2026-03-10T15:00:00Z", subject=P, old=P, new="ACME-UK-24017")
+    if row_follows:
+        firm.put(
+            ERP,
+            "project",
+            at="2026-03-10T15:00:00Z",
+            subject=P,
+            project_code="ACME-UK-24017",
+            name="ACME",
+            state="OPEN",
+            customer_no="C-ACME",
+            contract_no=f"K-{P}",
+            le_code="UK01",
+            ccy="GBP",
+            region="EMEA",
+            practice="ARCH",
+            project_type="EXTERNAL",
+            billable=True,
+            allow_time_without_assignment=False,
+        )
+    return firm
+
+
+_S07_ENTRIES = {f"E{number}": Entry("READY", 7.5, 7.5, 112_500) for number in range(1, 7)}
+_S07 = (
+    Moment("2026-03-10T14:59:00Z", 45, {"GBP": 675_000}, _S07_ENTRIES, ()),
+    Moment("2026-03-11T15:00:00Z", 45, {"GBP": 675_000}, _S07_ENTRIES, ()),
+)
+
+
 # S13 Late assignment --------------------------------------------------------------------------------------------------
 
 
@@ -530,6 +576,8 @@ SCENARIOS = (
     Scenario("S01-old-row-closed", lambda: rate_change(close_the_old=True), _S01),
     Scenario("S02", day_boundary, _S02),
     Scenario("S05", reapproved, _S05),
+    Scenario("S07", lambda: rekeyed(row_follows=False), _S07),
+    Scenario("S07-row-follows", lambda: rekeyed(row_follows=True), _S07),
     Scenario("S13a", lambda: late_assignment("2026-03-10T10:45:00Z"), _S13A),
     Scenario("S13b", lambda: late_assignment("2026-03-11T12:00:00Z"), _S13B),
     Scenario("S14-out-of-order", lambda: equal_timestamps(in_order=False), _S14_OUT),
