@@ -107,7 +107,9 @@ def _in_scope(facts: Facts, level: int, scope: str) -> set[Subject]:
         return {("entry", scope)}
     if level == 2 and scope in facts.pairs_of_assignment:
         return _of_pairs(facts, facts.pairs_of_assignment[scope])
-    contract = scope.partition("/")[0] if level == 3 else scope.rpartition(":")[0] if level == 2 else scope
+    contract = scope
+    if level in (2, 3):
+        contract = scope.replace(":", "/").rpartition("/")[0]
     codes = set(facts.projects_of_contract.get(contract, ()))
     if level == 4 and not codes:
         codes = {scope}

@@ -146,13 +146,16 @@ class AsOf:
         return found
 
     def project_view(self, code: str, system: str) -> Mapping[str, Any] | None:
-        """What one system says about the project, under whichever of its codes it said it last."""
-        best, newest = None, -FOREVER
-        for record in self.facts.of_project(code):
-            last = record.last(system, self.instant)
-            if last and not last.deleted and last.attributes and last.commit_us >= newest:
-                best, newest = last.attributes, last.commit_us
-        return best
+        """What one system says about the project under all its codes: newer words over older, the present code last."""
+        current = self.facts.code(code)
+        said = [(record.key == current, last.commit_us, last.attributes) for record in self.facts.of_project(code)
+                if (last := record.last(system, self.instant)) and not last.deleted]
+        if not said:
+            return None
+        if len(said) == 1:
+            return said[0][2]
+        return {name: value for *_, attributes in sorted(said, key=lambda row: row[:2])
+                for name, value in attributes.items()}
 
     def legal_entity(self, code: str | None) -> LegalEntity:
         """The legal entity, or what the policy assumes of one that is not known."""
@@ -367,6 +370,18 @@ class AsOf:
             place[4] += header["state"] != "PAID"
         elif header.get("state") in _DRAFT:
             place[2] += qty
+
+    def ever_billed(self, key: str) -> bool:
+        """Whether an invoice that covers the entry was posted at any time until the instant."""
+        for name in self.facts.coverage.get(key, ()):
+            cover = self.facts.get("coverage", name)
+            if cover is None or min(cover.commits()) > self.instant:
+                continue
+            invoice = self.facts.get("invoice", ":".join(name.split(":")[:2]))
+            histories = invoice.histories.values() if invoice else ()
+            if any(not _POSTED.isdisjoint(history.said("state", self.instant)) for history in histories):
+                return True
+        return False
 
     def covered_project(self, entry: Entry, coverage: Record) -> str:
         """The project that a coverage belongs to: the entry's own when the coverage was first committed."""

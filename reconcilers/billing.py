@@ -94,7 +94,7 @@ def billing_state(world: AsOf, entry: Entry, own: bool, approved_s: int, amounts
     tolerance = (entry.merged.get("quantum_s") or world.policy.default_quantum_s) // 2
     unbilled_s = max(0, approved_s - amounts.billed_s - amounts.written_off_s)
     overbilled_s = max(0, amounts.billed_s + amounts.written_off_s - approved_s)
-    if own and not entry.approved and not amounts.billed_s:
+    if not (own and entry.approved) and not amounts.billed_s:
         return "VOID"
     if own and not entry.billable:
         return "NON_BILLABLE"

@@ -30,6 +30,11 @@ _GUARDED: Final = ("TIME", "PSA", "ERP", "SCHED")  # whose staleness keeps an en
 RowKey = tuple[str, str]  # entry, project
 
 
+def _minds_staleness(row: dict[str, Any]) -> bool:
+    """Whether a row's state may change when a source turns stale or catches up."""
+    return row["state"] in ("READY", "PROPOSED") or "H19" in row["holds"]
+
+
 class ProjectState:
     """Facts, lives, entry rows and cells of one partition of the project axis."""
 
@@ -117,7 +122,7 @@ class ProjectState:
         stale = stale_systems(self.policy, self.marks)
         if stale != self._stale:
             self._stale = stale
-            self._dirty_entries |= self.rows.keys()
+            self._dirty_entries |= {key for key, rows in self.rows.items() if any(map(_minds_staleness, rows.values()))}
         day = local_day(self.marks.now_us) if self.marks.now_us != NEVER else None
         if day != self._day:
             self._day = day
@@ -132,8 +137,8 @@ class ProjectState:
                      if self._stale else ())
         for key in sorted(self._suppressed.keys() - found.keys(), key=repr):
             finding = self.lives.findings.get(key)
-            if finding is None or finding.row.get("finding_id") != self._suppressed[key]:
-                yield Outcome(Output.FINDING_STATE, self._suppressed[key], None)
+            known = finding is not None and finding.row.get("finding_id") == self._suppressed[key]
+            yield Outcome(Output.FINDING_STATE, self._suppressed[key], finding.row if finding and known else None)
         for key, row in found.items():
             if self._suppressed.get(key) != row["finding_id"]:
                 yield Outcome(Output.FINDING_STATE, row["finding_id"], row)

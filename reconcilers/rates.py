@@ -150,7 +150,7 @@ def _scopes(ask: Question, project: Mapping[str, Any], line: Mapping[str, Any],
     if contract:
         scopes += [(3, f"{contract}/{ask.pair[1]}"), (4, contract)]
         if line:
-            scopes.append((2, f"{contract}:{line.get('line_no')}"))
+            scopes += [(2, f"{contract}:{line.get('line_no')}"), (2, f"{contract}/{line.get('line_no')}")]
     if project.get("customer_no"):
         scopes.append((5, project["customer_no"]))
     if practice:

@@ -37,6 +37,8 @@ def _row(world: AsOf, lives: Lives, rule: Rule, key: str, broke: Break, now: int
     if before and before.is_open:
         return None
     onset = max(world.evidence_commits(key), default=now)
+    if before and before.resolved_at is not None:
+        onset = max(onset, before.resolved_at)
     until = deadline(world, broke.grace, onset, world.project(broke.project_code) if broke.project_code else {})
     if until > now:
         return None

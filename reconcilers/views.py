@@ -77,6 +77,17 @@ class History:
         """Commit instants of the versions, oldest first."""
         return [version.commit_us for version in self._versions]
 
+    def holding_since(self, attribute: str, value: Any, instant: int) -> int | None:
+        """When the attribute took the value that it has at the instant; None if it has another one."""
+        since = None
+        for version in self._versions:
+            if version.commit_us <= instant and attribute in version.asserted:
+                if version.asserted[attribute] != value:
+                    since = None
+                elif since is None:
+                    since = version.commit_us
+        return since
+
     def said(self, attribute: str, instant: int) -> set[Any]:
         """Every value that was asserted for an attribute until the instant."""
         return {v.asserted[attribute] for v in self._versions if v.commit_us <= instant and attribute in v.asserted}

@@ -40,10 +40,11 @@ def not_reflected(world: AsOf, key: str, *, target: str, grace: Grace) -> Iterat
     first = max(extent(missed).start, today)
     ahead = Interval(first, first + 28)
     seconds = total_s(world, missed, ahead)
-    minor, ccy = value_of_plan(world, pair, _role(world, missed, pair[1]), first, seconds)
+    worth = value_of_plan(world, pair, _role(world, missed, pair[1]), first, seconds)
     yield Break(target, key, grace, f"{pair[1]} is firmly assigned to {pair[0]}, {span_text(extent(missed))}; "
                 f"{target} has no assignment on those days ({hours_text(seconds)} in the next four weeks).",
-                "assignment", Side("SCHED", "HARD"), Side(target, None), pair[0], seconds, minor, ccy,
+                "assignment", Side("SCHED", "HARD"), Side(target, None), pair[0], seconds, worth.minor, worth.ccy,
+                worth.estimated,
                 le_code=project.get("le_code"), worker_no=pair[1],
                 urgent=world.policy.calendar.next_open(world.policy.calendar.next_open(today)) >= extent(missed).start,
                 queue="finance" if target == "ERP" else None)
@@ -79,9 +80,10 @@ def plan_drift(world: AsOf, key: str) -> Iterator[Break]:
 
 def _drift(world: AsOf, pair: Pair, rows: list[Staffing], facet: str, seconds: int, attribute: str,
            sides: tuple[str, str], text: str) -> Break:
-    minor, ccy = value_of_plan(world, pair, _role(world, rows, pair[1]), monday(_today(world, pair)), seconds)
+    worth = value_of_plan(world, pair, _role(world, rows, pair[1]), monday(_today(world, pair)), seconds)
     return Break(facet, "|".join(pair), AN_HOUR, f"{pair[1]} on {pair[0]}: scheduling and the PSA disagree: {text}.",
-                 "assignment", Side("SCHED", sides[0]), Side("PSA", sides[1]), pair[0], seconds, minor, ccy,
+                 "assignment", Side("SCHED", sides[0]), Side("PSA", sides[1]), pair[0], seconds, worth.minor,
+                 worth.ccy, worth.estimated,
                  attribute=attribute, le_code=world.project(pair[0]).get("le_code"), worker_no=pair[1])
 
 

@@ -10,7 +10,7 @@ from tieout.reconcilers.asof import AsOf
 from tieout.reconcilers.deadlines import HALF_AN_HOUR, Grace
 from tieout.reconcilers.findings import Break, Rule, Severity, Side
 from tieout.reconcilers.quantities import hours_text
-from tieout.reconcilers.rules.rates import value_of_plan
+from tieout.reconcilers.rules.rates import Worth, value_of_plan
 from tieout.reconcilers.timeline import Interval
 
 _LIVE = frozenset(("SHELL_CREATED", "OPEN", "SUSPENDED", "CLOSED_FOR_TIME"))
@@ -27,11 +27,12 @@ def not_synced(world: AsOf, code: str, *, target: str) -> Iterator[Break]:
     if target not in world.policy.required_systems.get(project.get("project_type") or "EXTERNAL", ()):
         return
     today = world.since("PROJECT_NOT_SYNCED", target, code, world.legal_entity(project.get("le_code")).tz)
-    seconds, minor, ccy = _demand(world, code, project, today)
+    seconds, worth = _demand(world, code, project, today)
     start = project.get("start")
     yield Break(target, code, HALF_AN_HOUR, f"Project {code} exists in the ERP, {target} does not know it "
                 f"({hours_text(seconds)} of demand in the next ten working days).", "project",
-                Side("ERP", shell.get("state", "OPEN")), Side(target, None), code, seconds, minor, ccy, holds=True,
+                Side("ERP", shell.get("state", "OPEN")), Side(target, None), code, seconds, worth.minor, worth.ccy,
+                worth.estimated, holds=True,
                 le_code=project.get("le_code"),
                 urgent=start is not None and start <= _in_working_days(world, today, 5))
 
@@ -43,21 +44,21 @@ def _in_working_days(world: AsOf, day: int, count: int) -> int:
     return day
 
 
-def _demand(world: AsOf, code: str, project: Mapping[str, Any], today: int) -> tuple[int, int, str | None]:
+def _demand(world: AsOf, code: str, project: Mapping[str, Any], today: int) -> tuple[int, Worth]:
     """Demand in the next ten working days: seconds, and their value at the demanded role's rate."""
     first = today if world.policy.calendar.is_open(today) else world.policy.calendar.next_open(today)
     ahead = Interval(first, _in_working_days(world, first, 9) + 1)
-    seconds = minor = 0
-    ccy = project.get("ccy")
+    seconds, total = 0, Worth(0, project.get("ccy"), False)
     for key in sorted(world.facts.demands.get(code, ())):
         record = world.facts.get("staffing_demand", key)
         row = world.merged(record) if record else None
         if row and row.get("state", "OPEN") in ("OPEN", "PROPOSED") and row.get("qty_s"):
             part = _share(world, row, ahead)
             begins = max(today, row.get("from") or today)
-            worth, ccy = value_of_plan(world, (code, ""), row.get("role_code"), begins, part)
-            seconds, minor = seconds + part, minor + worth
-    return seconds, minor, ccy
+            worth = value_of_plan(world, (code, ""), row.get("role_code"), begins, part)
+            seconds += part
+            total = Worth(total.minor + worth.minor, worth.ccy, total.estimated or worth.estimated)
+    return seconds, total
 
 
 def _share(world: AsOf, row: Mapping[str, Any], ahead: Interval) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from tieout.reconcilers.asof import AsOf, Entry
 from tieout.reconcilers.deadlines import FOUR_HOURS, FOUR_HOURS_ONE_AT_CUTOFF
@@ -91,10 +91,13 @@ def plan_due(world: AsOf, key: str) -> Iterator[int]:
     """When an assignment comes within sight, and when it leaves it."""
     pair = pair_of(key)
     tz = world.legal_entity(world.project(pair[0]).get("le_code")).tz
+    today = local_day(world.clock, tz)
     for row in world.staffing(pair, "SCHED"):
-        for day in (row.days.start - world.policy.planned_rate_days + 1, row.days.end):
-            if -FOREVER < day < FOREVER:
-                yield instant_of(day, 0, tz)
+        first = row.days.start - world.policy.planned_rate_days + 1
+        if first > today:
+            yield instant_of(first, 0, tz)
+        elif today <= row.days.end:
+            yield instant_of(today + 1, 0, tz)  # while it is in sight: rates begin and end on days
 
 
 # -- 22 ------------------------------------------------------------------------------------------
@@ -144,7 +147,8 @@ def _reason(world: AsOf, found: Resolution, applied: Rate) -> str:
         return "DAY_HOUR_UNIT"
     if any(rate.per_hour_e6() == applied.per_hour_e6() for rate in _earlier(world, found)):
         return "UPLIFT_NOT_APPLIED"
-    if any(row.level != found.level and row.rate.per_hour_e6() == applied.per_hour_e6() for row in found.candidates):
+    others = [row.rate for row in found.candidates if row.level != found.level and row.rate.ccy == applied.ccy]
+    if any(rate.per_hour_e6() == applied.per_hour_e6() for rate in others):
         return "WRONG_LEVEL"
     return "OVERRIDE"
 
@@ -194,15 +198,24 @@ def _masters(world: AsOf, key: str, role: str) -> Iterator[tuple[str, Rate, Inte
             yield system, Rate(*view["rate"]), days, (view.get("worker_no"), view.get("time_type"))
 
 
-def value_of_plan(world: AsOf, pair: Pair, role: str | None, day: int, seconds: int) -> tuple[int, str | None]:
-    """Planned seconds at the rate that would price them on the day: minor units and currency."""
+class Worth(NamedTuple):
+    """Money in minor units; `estimated` when the list's rate had to do."""
+
+    minor: int
+    ccy: str | None
+    estimated: bool
+
+
+def value_of_plan(world: AsOf, pair: Pair, role: str | None, day: int, seconds: int) -> Worth:
+    """Planned seconds at the rate that would price them on the day."""
     project = world.project(pair[0])
     line = world.contract_line(project, day)
     ccy = line.get("ccy") or project.get("ccy")
     found = resolve(world, Question(pair, role, "WORK", day, ccy))
     rate = found.rate or found.estimate
     rounding = world.legal_entity(project.get("le_code")).rounding
-    return (amount_minor(seconds, rate, rounding), rate.ccy) if rate else (0, ccy)
+    missing = found.rate is None
+    return Worth(amount_minor(seconds, rate, rounding), rate.ccy, missing) if rate else Worth(0, ccy, missing)
 
 
 RULES = (

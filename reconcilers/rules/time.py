@@ -179,7 +179,7 @@ def _status_break(world: AsOf, entry: Entry, mine: str | None, other: Side, gap_
 
 def _claim_is_old(world: AsOf, entry: Entry) -> bool:
     """Whether the PSA has claimed 'billed' for two business days and no posted invoice ever covered the entry."""
-    if entry.here.billed_s or world.facts.coverage.get(entry.key):
+    if world.ever_billed(entry.key):
         return False
     since = _claimed_since(world, entry)
     return since is not None and world.clock >= since
@@ -188,11 +188,11 @@ def _claim_is_old(world: AsOf, entry: Entry) -> bool:
 def _claimed_since(world: AsOf, entry: Entry) -> int | None:
     """The instant at which the claim turns into a finding's onset: two business days after it was made."""
     record = world.facts.get("time_entry", entry.key)
-    last = record.last("PSA", world.instant) if record else None
-    if last is None:
-        return None
+    histories = record.histories.items() if record else ()
+    claims = [since for (source, _), history in histories if source.startswith("PSA/")
+              and (since := history.holding_since("billed", True, world.instant)) is not None]
     tz = world.legal_entity(entry.project.get("le_code")).tz
-    return world.policy.calendar.add_hours(last.commit_us, 16, tz)
+    return world.policy.calendar.add_hours(min(claims), 16, tz) if claims else None
 
 
 def claim_due(world: AsOf, key: str) -> Iterator[int]:
