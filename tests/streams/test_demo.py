@@ -16,7 +16,7 @@ from tieout.streams import app, crew
 from tieout.streams.cli.main import main
 from tieout.streams.crew import Crew, Ended, is_free, readable
 from tieout.streams.demo import Demo, DemoFailed, Stall, State, configuration, load, prepare
-from tieout.streams.demo_report import line
+from tieout.streams.demo_report import line, values
 from tieout.streams.simulate.facts import TOPICS
 
 SERVER = ["http.server", "0", "--bind", "127.0.0.1"]  # a module that runs until it is told to end
@@ -141,8 +141,8 @@ def test_a_role_that_ends_fails_the_demo_with_its_log(
 
 def test_plain_progress_is_one_line() -> None:
     state = State("playing", "2026-03-17T10:20:00Z", 1_200, 24_000, held=True, tiles={"unbilled hours": "1,112.5"})
-    assert line(state) == ("playing four weeks · 2026-03-17 10:20Z · 1,200 of 24,000 records · "
-                           "1,112.5 unbilled hours · waiting for readers")
+    assert line(state) == "playing four weeks · 2026-03-17 10:20Z · 1,200 of 24,000 records · waiting for readers"
+    assert values(state) == ["1,112.5 unbilled hours"]
 
 
 @pytest.mark.timeout(400)
@@ -154,6 +154,7 @@ def test_the_whole_demo_is_green(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
     assert "0 invented" in done.stdout
+    assert "13 of 13 KPIs equal" in done.stdout
     assert {file.name for file in folder.glob("logs/*.log")} == {f"{role}.log" for role in (*app.ROLES, "simulate")}
     assert Demo(folder, 0, 1.0, 1, lambda state: None).truth_file.exists()
     assert crew.free_port() > 0
