@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from oracle.generate import end_of, generate
+from oracle.generate import end_of, generate, without_rekeys
 from oracle.replaying import records, replay
 
 ORDERS = 20
@@ -60,12 +60,6 @@ def answers(database: Path) -> Answers:
             name: con.execute(query).fetchall()
             for name, query in (("time_entry", ENTRIES), ("finding", FINDINGS), ("stale", STALE), ("kpi", KPIS))
         }
-
-
-def without_rekeys(capture: Path) -> None:
-    """Leave out re-keys of projects: see `test_an_order_with_a_re_key`."""
-    kept = [line for line in capture.read_text(encoding="utf-8").splitlines() if ".rekeyed" not in line]
-    capture.write_text("\n".join(kept) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
