@@ -67,7 +67,8 @@ class Screen:
             self._live.update(self._display(state))
         elif now_s >= self._next_line_s or state.stage != self._stage:
             self._next_line_s, self._stage = now_s + _PLAIN_EVERY_S, state.stage
-            self._console.print(" · ".join([line(state), *values(state)]), highlight=False, markup=False, soft_wrap=True)
+            plain = " · ".join([line(state), *values(state)])
+            self._console.print(plain, highlight=False, markup=False, soft_wrap=True)
 
     def _display(self, state: State) -> Group:
         self._bar.update(self._task, completed=state.written, total=state.total or None)

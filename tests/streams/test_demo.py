@@ -58,13 +58,13 @@ def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     config = tmp_path / "tieout.toml"
     config.write_text(configuration(f"127.0.0.1:{crew.free_port()}", tmp_path, crew.free_port()), encoding="utf-8")
     code = ("import pathlib, sys, time; from tieout.streams.crew import Crew; c = Crew(pathlib.Path(sys.argv[1])); "
-            "c.start('ingest', ['tieout.streams.app', 'ingest', '--config', sys.argv[2]], {'TIEOUT_OPS__PORT': '0'}); "
-            "print(c.children['ingest'].pid, flush=True); time.sleep(60)")
+            "c.start('sink', ['tieout.streams.app', 'sink', '--config', sys.argv[2]], {'TIEOUT_OPS__PORT': '0'}); "
+            "print(c.children['sink'].pid, flush=True); time.sleep(60)")
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(config)], stdout=subprocess.PIPE,
                               text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
-    log = tmp_path / "ingest.log"
+    log = tmp_path / "sink.log"
     wait_until(lambda: "metrics and probes" in log.read_text(encoding="utf-8"))
     parent.kill()
     parent.wait()
