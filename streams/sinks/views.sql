@@ -75,12 +75,24 @@ SELECT entry_key, worker_no, project_code, account_no, le_code, region, practice
        internal.parts(holds) AS holds, updated_at, unpriced_s, rate_ref, rate_level
 FROM internal.time_entry;
 
+-- A stale source costs what waits for it: cells of the project axis, whose money is shown when it is of one currency.
+CREATE OR REPLACE VIEW internal.unevaluated AS
+SELECT source, coalesce(sum(numerator) FILTER (measure = 'ENTRIES'), 0)::INTEGER AS entries_count,
+       coalesce(sum(numerator) FILTER (measure = 'HOURS'), 0)::BIGINT AS impact_s,
+       CASE WHEN count(DISTINCT currency) = 1 THEN coalesce(sum(numerator) FILTER (measure = 'VALUE'), 0) ELSE 0
+       END::BIGINT AS impact_minor,
+       CASE WHEN count(DISTINCT currency) = 1 THEN max(currency) END AS currency
+FROM internal.kpi_cell WHERE kpi = 'unevaluated' GROUP BY source;
+
 CREATE OR REPLACE VIEW v1.finding AS
 SELECT finding_id, code, facet, entity, business_key, attribute, systems, episode, status, severity, queue, region,
-       le_code, practice, project_code, billing_cycle_id, impact_s, impact_minor, currency, estimated, left_system,
-       left_value, right_system, right_value, owner_system, onset_at, deadline_at, opened_at, resolved_at, resolution,
-       entries_count, explanation, rule_version, check_no, occurrences, internal.parts(entries) AS entries, updated_at
-FROM internal.finding;
+       le_code, practice, project_code, billing_cycle_id, coalesce(u.impact_s, f.impact_s) AS impact_s,
+       coalesce(u.impact_minor, f.impact_minor) AS impact_minor, coalesce(u.currency, f.currency) AS currency, estimated,
+       left_system, left_value, right_system, right_value, owner_system, onset_at, deadline_at, opened_at, resolved_at,
+       resolution, coalesce(u.entries_count, f.entries_count) AS entries_count, explanation, rule_version, check_no,
+       occurrences, internal.parts(entries) AS entries, updated_at
+FROM internal.finding f
+LEFT JOIN internal.unevaluated u ON f.code = 'SOURCE_STALE' AND f.status IN ('OPEN', 'ACK') AND u.source = f.business_key;
 
 CREATE OR REPLACE VIEW v1.finding_event AS
 SELECT e.finding_id, e.code, e.facet, f.entity, e.business_key, f.attribute, f.systems, e.episode, e.step, e.status,
@@ -148,7 +160,7 @@ WITH leaf AS (
                     WHEN 'sync_lag' THEN source ELSE state END AS state,
            hold_code, c.unit, numerator, denominator, f.as_of, f.complete_through, f.freshness
     FROM internal.kpi_cell c, internal.freshness f
-    WHERE kpi <> 'events' OR measure = 'DUPLICATE'),
+    WHERE kpi <> 'unevaluated' AND (kpi <> 'events' OR measure = 'DUPLICATE')),
 summed AS (
     SELECT * EXCLUDE (numerator, denominator), sum(numerator) AS total, max(numerator) AS worst,
            sum(denominator)::BIGINT AS denominator
@@ -170,7 +182,7 @@ WITH step AS (
            CASE kpi WHEN 'sync_lag' THEN source ELSE state END AS state, hold_code, unit, as_of, complete_through,
            numerator - lag(numerator, 1, 0) OVER cell AS numerator,
            denominator - coalesce(lag(denominator) OVER cell, 0) AS denominator
-    FROM internal.kpi_history WINDOW cell AS (PARTITION BY cell ORDER BY as_of)),
+    FROM internal.kpi_history WHERE kpi <> 'unevaluated' WINDOW cell AS (PARTITION BY cell ORDER BY as_of)),
 moved AS (
     SELECT * EXCLUDE (numerator, denominator, complete_through), min(complete_through) AS complete_through,
            sum(numerator) AS numerator, sum(denominator) AS denominator

@@ -268,3 +268,17 @@ def test_shipped_queries_run(store: Store, name: str) -> None:
     assert query.question.endswith(("?", ")"))
     rows = store.query(query.sql)
     assert (rows == []) == (name in {"balance", "wrong-rate", "no-rate", "ageing"})
+
+
+def test_a_stale_source_costs_what_waits_for_it(tmp_path: Path) -> None:
+    """The row of SOURCE_STALE shows entries, seconds and money that its project partitions cannot evaluate."""
+    cells = [cell(count, kpi="unevaluated", unit=unit, measure=measure, source="ERP/ax", partition=partition, **more)
+             for measure, unit, counts, more in (("ENTRIES", "count", (2, 1), {}), ("HOURS", "s", (3_600, 1_800), {}),
+                                                 ("VALUE", "minor", (15_000, 7_500), {"currency": "GBP"}))
+             for partition, count in enumerate(counts)]
+    with Store(tmp_path / "t.duckdb") as store:
+        store.write([finding(code="SOURCE_STALE", business_key="ERP/ax", status="OPEN", facet=None), *cells])
+    with duckdb.connect(str(tmp_path / "t.duckdb"), read_only=True) as con:
+        row = con.execute("SELECT entries_count, impact_s, impact_minor, currency FROM v1.finding").fetchall()
+        assert row == [(3, 5_400, 22_500, "GBP")]
+        assert con.execute("SELECT count(*) FROM v1.kpi WHERE kpi = 'unevaluated'").fetchall() == [(0,)]
