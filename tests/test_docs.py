@@ -1,4 +1,4 @@
-"""What users meet is documented: KPIs, findings, alerts, decisions. `python tests/test_docs.py` rewrites the KPI page."""
+"""What users meet is documented: KPIs, findings, alerts, decisions. `python tests/test_docs.py` writes the KPI page."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def kpi_page() -> str:
         for kpi in KPIS)
     return f"""# KPIs
 
-Leaf cells are rows of `tieout.kpi.state.v1` and of `v1.kpi`; roll-ups are sums, or ratios of sums. `v1.kpi_<id>` recomputes each
-KPI in SQL from the rows it is made of, and must equal the streamed value to the cent. Currencies are never added.
+Leaf cells are rows of `tieout.kpi.state.v1` and of `v1.kpi`; roll-ups are sums, or ratios of sums. `v1.kpi_<id>`
+recomputes each KPI in SQL from the rows it is made of, and must equal the streamed value to the cent. Currencies are never added.
 
 | | id | title | meaning | formula over the `v1` columns | unit | better |
 |---|---|---|---|---|---|---|
@@ -35,7 +35,9 @@ def test_the_kpi_page_says_what_the_catalogue_says() -> None:
     assert KPI_PAGE.read_text(encoding="utf-8") == kpi_page(), "run: python tests/test_docs.py"
 
 
-@pytest.mark.parametrize("rule", [*RULES, STALE], ids=lambda rule: f"{rule.check_no}-{rule.subject}-{'-'.join(rule.needs)}")
+@pytest.mark.parametrize(
+    "rule", [*RULES, STALE], ids=lambda rule: f"{rule.check_no}-{rule.subject}-{'-'.join(rule.needs)}"
+)
 def test_every_check_is_on_the_findings_page(rule: object) -> None:
     page = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
     row = re.compile(rf"^\| {rule.check_no} \| `{rule.code}`", re.MULTILINE)  # type: ignore[attr-defined]

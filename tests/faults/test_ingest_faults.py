@@ -80,7 +80,7 @@ class Feed(threading.Thread):
     def __init__(self, settings: Settings, seed: int) -> None:
         super().__init__(daemon=True)
         self._random = random.Random(seed)
-        self._writer = Producer(settings.kafka_client({"enable.idempotence": True}))  # type: ignore[arg-type]
+        self._writer = Producer(settings.kafka_client({"enable.idempotence": True}))
         self._done = threading.Event()
         self.number = 0
 
@@ -153,7 +153,7 @@ def test_killed_at_any_instant_it_loses_nothing_and_splits_nothing(shared: Setti
 
 
 def _wait_until_all_is_committed(settings: Settings, proc: Proc) -> None:
-    reader = Consumer(settings.kafka_client({"group.id": settings.group("ingest")}))  # type: ignore[arg-type]
+    reader = Consumer(settings.kafka_client({"group.id": settings.group("ingest")}))
     parts = [TopicPartition(topic, number) for topic, count in RAW.items() for number in range(count)]
     ends = {(tp.topic, tp.partition): reader.get_watermark_offsets(tp, 10)[1] for tp in parts}
     deadline = time.monotonic() + WAIT_S

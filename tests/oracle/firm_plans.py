@@ -87,7 +87,7 @@ def projects(firm: Firm) -> None:
                 retro_policy="BILL_DELTA",
                 rate_basis="CONTRACT_SIGN" if firm.chance(0.1) else "TRANSACTION_DATE",
             )
-        row = {
+        row: dict[str, Any] = {
             "customer_no": f"C{number % 4}",
             "contract_no": contract,
             "le_code": le,
@@ -122,11 +122,11 @@ def projects(firm: Firm) -> None:
                 state="OPEN",
             )
         if number == 3:
-            since = firm.later(START, 100, 300)
-            firm.renamed[code] = (since, f"NEW-{number:02d}")
-            firm.say(ERP, "project", since, "rekeyed", subject=code, old=code, new=f"NEW-{number:02d}")
+            renamed_at = firm.later(START, 100, 300)
+            firm.renamed[code] = (renamed_at, f"NEW-{number:02d}")
+            firm.say(ERP, "project", renamed_at, "rekeyed", subject=code, old=code, new=f"NEW-{number:02d}")
             firm.say(
-                ERP, "project", since, subject=code, project_code=f"NEW-{number:02d}", name=code, state="OPEN", **row
+                ERP, "project", renamed_at, subject=code, project_code=f"NEW-{number:02d}", name=code, state="OPEN", **row
             )
 
 
@@ -239,7 +239,7 @@ def assignments(firm: Firm) -> None:
 def _assignment(firm: Firm, subject: str, code: str, worker: str) -> None:
     since = date(2026, 3, 2) + timedelta(days=firm.random.randint(0, 14))
     until = since + timedelta(days=firm.random.randint(10, 40))
-    plan = {
+    plan: dict[str, Any] = {
         "project_code": code,
         "worker_no": worker,
         "role_code": firm.roles[worker],

@@ -16,7 +16,7 @@ def entry(firm: Firm, key: str) -> None:
     evening = datetime(day.year, day.month, day.day, 18, tzinfo=UTC)
     own = {"origin_system": "TIME", "origin_id": key}
     at = firm.later(evening, 0, 5)
-    row = {
+    row: dict[str, Any] = {
         "worker_no": worker,
         "project_code": firm.code(code, at),
         "work_date": day.isoformat(),

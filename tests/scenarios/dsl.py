@@ -113,7 +113,7 @@ class Capture:
         **more: Any,
     ) -> None:
         """Time is entered in the time system and mirrored by the PSA."""
-        row = {
+        row: dict[str, Any] = {
             "origin_system": "TIME",
             "origin_id": key,
             "worker_no": worker,
@@ -128,7 +128,7 @@ class Capture:
         self.entries[key] = row
         self.put(TIME, "time_entry", at=at, **row, work_tz=work_tz, role_code=role, **more)
         if psa:
-            price = {} if applied is None else {"source_rate": rate(applied, ccy)}
+            price: dict[str, Any] = {} if applied is None else {"source_rate": rate(applied, ccy)}
             self.put(PSA, "time_entry", at=at, **row, **price)
 
     def update(self, key: str, *, at: str, sources: tuple[str, ...] = (TIME, PSA), **changed: Any) -> None:
@@ -365,7 +365,7 @@ def project(
         rate_basis="TRANSACTION_DATE",
         retro_policy="BILL_DELTA",
     )
-    whole = {
+    whole: dict[str, Any] = {
         "customer_no": customer,
         "contract_no": contract,
         "le_code": le,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import permutations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scenarios.dsl import ERP, PAC, PSA, SCHED, TIME, Capture, P, fixture, money, project, rate
 
@@ -519,7 +520,7 @@ def overtaken(order: tuple[str, ...]) -> Capture:
     """Submit 16:00, approve 17:00, post 17:30, invoice 18:05:11 arrive in any order, a second apart."""
     firm = fixture()
     arrivals = {step: f"2026-03-10T18:10:0{n}Z" for n, step in enumerate(order)}
-    row = {"origin_system": "TIME", "origin_id": "E1"}
+    row: dict[str, Any] = {"origin_system": "TIME", "origin_id": "E1"}
     whole = row | {
         "worker_no": "W1001",
         "project_code": P,
@@ -531,8 +532,8 @@ def overtaken(order: tuple[str, ...]) -> Capture:
         "role_code": "SA",
         "work_tz": "Europe/London",
     }
-    erp = {"le_code": "UK01", "at": "2026-03-10T18:05:11Z", "arrives": arrivals["invoice"]}
-    cover = {"kind": "TIME_ENTRY", "target": "TIME:E1", "sign": 1, "qty_s": 28_800, "amount": money(120_000)}
+    erp: dict[str, Any] = {"le_code": "UK01", "at": "2026-03-10T18:05:11Z", "arrives": arrivals["invoice"]}
+    cover: dict[str, Any] = {"kind": "TIME_ENTRY", "target": "TIME:E1", "sign": 1, "qty_s": 28_800, "amount": money(120_000)}
     for source in (TIME, PSA):
         firm.put(
             source, "time_entry", at="2026-03-10T16:00:00Z", arrives=arrivals["submit"], **whole, state="SUBMITTED"
@@ -588,7 +589,7 @@ SCENARIOS = (
     Scenario("S24a", lambda: stale_counterpart(caught_up=True), _S24A, stale=("ERP",)),
     Scenario("S24b", lambda: stale_counterpart(caught_up=True, posted=True), _S24B, stale=("ERP",)),
     *(
-        Scenario(f"S28-{'-'.join(order)}", lambda order=order: overtaken(order), (_INVOICED,))
+        Scenario(f"S28-{'-'.join(order)}", partial(overtaken, order), (_INVOICED,))
         for order in permutations(STEPS)
     ),
 )
