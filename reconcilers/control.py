@@ -81,7 +81,8 @@ class ControlState:
             for place, totals in places.items():
                 sums = found.setdefault(place, {})
                 for name, count in totals.items():
-                    sums[name] = sums.get(name, 0) + count
+                    newest = name == "last_event_us"
+                    sums[name] = max(sums.get(name, 0), count) if newest else sums.get(name, 0) + count
         return found
 
     def _row(self, source: str, name: str, totals: dict[str, int]) -> Outcome:

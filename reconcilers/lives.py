@@ -88,8 +88,10 @@ class Lives:
 
     def frontier_of(self, lane_key: tuple[str, tuple[str, ...], tuple[str, ...]], marks: Watermarks) -> int:
         """How far the lane may look: all systems that it needs, and those that it minds and the firm has."""
-        _, needs, minds = lane_key
+        subject, needs, minds = lane_key
         have = marks.systems()
+        if subject == "pair" and marks.awaits("HCM"):
+            return NEVER  # plans are expanded through its calendars: not before they have been delivered once
         if not have.issuperset(needs):
             return NEVER
         wanted = [*needs, *(system for system in minds if system in have)]

@@ -66,6 +66,11 @@ class Watermarks:
         """The least watermark of the system's sources, NEVER where it has none."""
         return self._systems.get(system, NEVER)
 
+    def awaits(self, system: str) -> bool:
+        """Whether a source of the system is to state watermarks and has not stated one yet."""
+        return any(parts and source.partition("/")[0] == system and self.of_source(source) == NEVER
+                   for source, parts in self._sources.items())
+
     def frontier(self, systems: Sequence[str]) -> int:
         """How far all of the systems have been delivered, never ahead of the processing instant."""
         return min((self.of_system(system) for system in systems), default=NEVER) if systems else self.now_us

@@ -67,13 +67,12 @@ class Screen:
             self._live.update(self._display(state))
         elif now_s >= self._next_line_s or state.stage != self._stage:
             self._next_line_s, self._stage = now_s + _PLAIN_EVERY_S, state.stage
-            self._console.print(line(state), highlight=False, markup=False, soft_wrap=True)
+            plain = " · ".join([line(state), *values(state)])
+            self._console.print(plain, highlight=False, markup=False, soft_wrap=True)
 
     def _display(self, state: State) -> Group:
         self._bar.update(self._task, completed=state.written, total=state.total or None)
-        values = Table.grid(padding=(0, 3))
-        values.add_row(*(Text.assemble((text, "bold"), f" {name}") for name, text in state.tiles.items()))
-        return Group(Text(line(state)), self._bar, values)
+        return Group(Text(line(state)), self._bar, Text("   ".join(values(state)), style="bold"))
 
 
 def line(state: State) -> str:
@@ -81,9 +80,13 @@ def line(state: State) -> str:
     parts = [_STAGES[state.stage]]
     if state.stage == "playing" and state.total:
         parts += [state.at[:16].replace("T", " ") + "Z", f"{state.written:,} of {state.total:,} records"]
-        parts += [f"{value} {name}" for name, value in state.tiles.items()]
         parts += ["waiting for readers"] if state.held else []
     return " · ".join(parts)
+
+
+def values(state: State) -> list[str]:
+    """The live values, each with its name."""
+    return [f"{value} {name}" for name, value in state.tiles.items()]
 
 
 def tiles(url: str) -> dict[str, str]:
@@ -110,8 +113,8 @@ def print_result(result: Result, url: str, console: Console | None = None) -> No
     for kpi, cells in result.differing.items():
         if cells:
             console.print(Text(f"{kpi}: {cells} cells differ between the stream and v1.kpi_{kpi}", style="red"))
-    console.print(Text(summary(result), style="bold green" if result.good else "bold red"))
-    for path, what in (("/", "overview"), ("/findings", "exception queue"), ("/docs", "API")):
+    console.print(Text(summary(result), style="bold green" if result.good else "bold red"), soft_wrap=True)
+    for path, what in (("/", "overview"), ("/v1/findings", "findings"), ("/docs", "the API")):
         console.print(f"  {url}{path}  {what}", markup=False)
 
 

@@ -42,7 +42,7 @@ class TopicReader:
 
         self._consumer = Consumer(settings.kafka_client({
             "group.id": f"{settings.kafka.group}-read", "enable.auto.commit": False, "auto.offset.reset": "earliest",
-            "enable.partition.eof": True, "isolation.level": "read_committed",
+            "enable.partition.eof": True, "isolation.level": "read_committed", "log_level": 0,  # errors are raised
         }))
         self._partitions = partitions_of(self._consumer, topic)
         self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in self._partitions])

@@ -69,7 +69,7 @@ def plan_drift(world: AsOf, key: str) -> Iterator[Break]:
                      (hours_text(sum(week.left_s for week in off)), hours_text(sum(week.right_s for week in off))),
                      f"{len(off)} of the compared weeks, gross {hours_text(gross)}, net {hours_text(net)}")
     ours, theirs = extent(left), extent(right)
-    if ours != theirs and (ours.overlaps(days) or theirs.overlaps(days)):
+    if ours != theirs:
         yield _drift(world, pair, left, "DATES", sum(week.gap_s for week in compared), "from",
                      (span_text(ours), span_text(theirs)), f"{span_text(ours)} against {span_text(theirs)}")
     ranks = [sorted({row.commit for row in rows if row.days.overlaps(days)}) for rows in (left, right)]

@@ -64,7 +64,7 @@ def missing_for_plan(world: AsOf, key: str) -> Iterator[Break]:
         if row.commit != "HARD" or not row.days.overlaps(ahead) or row.attributes.get("billable") is False:
             continue
         since = world.since("RATE_MISSING", "PLANNED", key, tz)
-        first = max(row.days.start, since)
+        first = max(row.days.start, today)
         role = row.attributes.get("role_code") or world.role_of(pair[1])
         line = world.contract_line(project, first)
         ccy = line.get("ccy") or project.get("ccy")

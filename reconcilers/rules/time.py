@@ -179,7 +179,7 @@ def _status_break(world: AsOf, entry: Entry, mine: str | None, other: Side, gap_
 
 def _claim_is_old(world: AsOf, entry: Entry) -> bool:
     """Whether the PSA has claimed 'billed' for two business days and no posted invoice ever covered the entry."""
-    if world.ever_billed(entry.key):
+    if entry.here.proposed_s or world.ever_billed(entry.key):
         return False
     since = _claimed_since(world, entry)
     return since is not None and world.clock >= since

@@ -86,7 +86,8 @@ def _send(settings: Settings, letters: list[Letter]) -> None:
     try:
         deadletters.replay(settings, letters)
     except KafkaException as error:
-        raise failure(f"not all records were sent, go on with the same command: {error}", FAILED) from None
+        said = error.args[0].str()
+        raise failure(f"not all records were sent, go on with the same command: {said}", FAILED) from None
 
 
 def _chosen(letters: Iterable[Letter], reason: str | None, topic: str | None, *, replayed: bool) -> Iterator[Letter]:
@@ -122,7 +123,9 @@ def _read(settings: Settings) -> dict[str, Letter]:
 
     try:
         return read(settings)
-    except (KafkaException, TopicMissing, TimeoutError) as error:
+    except KafkaException as error:
+        raise failure(f"Kafka: {error.args[0].str()} (tieout status tells more)", UNREACHABLE) from None
+    except (TopicMissing, TimeoutError) as error:
         raise failure(str(error), UNREACHABLE) from None
 
 

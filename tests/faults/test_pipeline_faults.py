@@ -17,7 +17,7 @@ from tieout.streams import topics
 from tieout.streams.simulate.facts import TOPICS
 from tieout.streams.simulate.story import Story, tell
 
-pytestmark = [pytest.mark.kafka, pytest.mark.faults]
+pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.timeout(1_800)]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tieout.streams.settings import Settings
 from tieout.streams.tables import Place, progress
 from tieout.streams.topics import changes_topic
 
-pytestmark = [pytest.mark.kafka, pytest.mark.faults]
+pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.timeout(1_800)]
 
 FRAMES_A_SECOND = 20.0  # on each of four partitions, 50 changes each
 

@@ -16,7 +16,7 @@ from tieout.streams import app, crew
 from tieout.streams.cli.main import main
 from tieout.streams.crew import Crew, Ended, is_free, readable
 from tieout.streams.demo import Demo, DemoFailed, Stall, State, configuration, load, prepare
-from tieout.streams.demo_report import line
+from tieout.streams.demo_report import line, values
 from tieout.streams.simulate.facts import TOPICS
 
 SERVER = ["http.server", "0", "--bind", "127.0.0.1"]  # a module that runs until it is told to end
@@ -58,13 +58,13 @@ def test_children_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     config = tmp_path / "tieout.toml"
     config.write_text(configuration(f"127.0.0.1:{crew.free_port()}", tmp_path, crew.free_port()), encoding="utf-8")
     code = ("import pathlib, sys, time; from tieout.streams.crew import Crew; c = Crew(pathlib.Path(sys.argv[1])); "
-            "c.start('ingest', ['tieout.streams.app', 'ingest', '--config', sys.argv[2]], {'TIEOUT_OPS__PORT': '0'}); "
-            "print(c.children['ingest'].pid, flush=True); time.sleep(60)")
+            "c.start('sink', ['tieout.streams.app', 'sink', '--config', sys.argv[2]], {'TIEOUT_OPS__PORT': '0'}); "
+            "print(c.children['sink'].pid, flush=True); time.sleep(60)")
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(config)], stdout=subprocess.PIPE,
                               text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
-    log = tmp_path / "ingest.log"
+    log = tmp_path / "sink.log"
     wait_until(lambda: "metrics and probes" in log.read_text(encoding="utf-8"))
     parent.kill()
     parent.wait()
@@ -141,8 +141,8 @@ def test_a_role_that_ends_fails_the_demo_with_its_log(
 
 def test_plain_progress_is_one_line() -> None:
     state = State("playing", "2026-03-17T10:20:00Z", 1_200, 24_000, held=True, tiles={"unbilled hours": "1,112.5"})
-    assert line(state) == ("playing four weeks · 2026-03-17 10:20Z · 1,200 of 24,000 records · "
-                           "1,112.5 unbilled hours · waiting for readers")
+    assert line(state) == "playing four weeks · 2026-03-17 10:20Z · 1,200 of 24,000 records · waiting for readers"
+    assert values(state) == ["1,112.5 unbilled hours"]
 
 
 @pytest.mark.timeout(400)
@@ -154,6 +154,7 @@ def test_the_whole_demo_is_green(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
     assert "0 invented" in done.stdout
+    assert "13 of 13 KPIs equal" in done.stdout
     assert {file.name for file in folder.glob("logs/*.log")} == {f"{role}.log" for role in (*app.ROLES, "simulate")}
     assert Demo(folder, 0, 1.0, 1, lambda state: None).truth_file.exists()
     assert crew.free_port() > 0
