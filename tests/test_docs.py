@@ -23,7 +23,8 @@ def kpi_page() -> str:
     return f"""# KPIs
 
 Leaf cells are rows of `tieout.kpi.state.v1` and of `v1.kpi`; roll-ups are sums, or ratios of sums. `v1.kpi_<id>`
-recomputes each KPI in SQL from the rows it is made of, and must equal the streamed value to the cent. Currencies are never added.
+recomputes each KPI in SQL from the rows it is made of, and must equal the streamed value to the cent.
+Currencies are never added.
 
 | | id | title | meaning | formula over the `v1` columns | unit | better |
 |---|---|---|---|---|---|---|

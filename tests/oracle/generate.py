@@ -10,6 +10,7 @@ hours: the watermark never overtakes the source's own changes, whatever the orde
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 
 from oracle.firm import LAG_S, SETUP, START, Firm
