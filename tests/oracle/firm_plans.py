@@ -122,11 +122,11 @@ def projects(firm: Firm) -> None:
                 state="OPEN",
             )
         if number == 3:
-            renamed_at = firm.later(START, 100, 300)
-            firm.renamed[code] = (renamed_at, f"NEW-{number:02d}")
-            firm.say(ERP, "project", renamed_at, "rekeyed", subject=code, old=code, new=f"NEW-{number:02d}")
+            moved_at = firm.later(START, 100, 300)
+            firm.renamed[code] = (moved_at, f"NEW-{number:02d}")
+            firm.say(ERP, "project", moved_at, "rekeyed", subject=code, old=code, new=f"NEW-{number:02d}")
             firm.say(
-                ERP, "project", renamed_at, subject=code, project_code=f"NEW-{number:02d}", name=code, state="OPEN", **row
+                ERP, "project", moved_at, subject=code, project_code=f"NEW-{number:02d}", name=code, state="OPEN", **row
             )
 
 

@@ -14,7 +14,7 @@ def entry(firm: Firm, key: str) -> None:
     code, worker = firm.random.choice(firm.staffed)
     day = START.date() + timedelta(days=firm.random.randint(0, firm.days - 1))
     evening = datetime(day.year, day.month, day.day, 18, tzinfo=UTC)
-    own = {"origin_system": "TIME", "origin_id": key}
+    own: dict[str, Any] = {"origin_system": "TIME", "origin_id": key}
     at = firm.later(evening, 0, 5)
     row: dict[str, Any] = {
         "worker_no": worker,
