@@ -22,7 +22,7 @@ demo: $(RUNTIME)  ## Four weeks of a 60-consultant firm in about a minute, with 
 	@$(BIN)/tieout demo $(ARGS)
 
 test: $(DEV)  ## All tests; what cannot run here is skipped with its reason (ARGS="-k name")
-	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup -rs $(TESTS) $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup -rsfE $(TESTS) $(ARGS)
 
 check: lint types test  ## What CI runs: lint, types, tests
 

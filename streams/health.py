@@ -80,9 +80,14 @@ def _topics(settings: Settings) -> Check:
 
 
 def _readers(settings: Settings) -> Iterator[Check]:
+    from confluent_kafka import KafkaException
+
     behind: dict[str, int] = {}
-    for each in lags(settings):
-        behind[each.role] = behind.get(each.role, 0) + each.behind
+    try:
+        for each in lags(settings):
+            behind[each.role] = behind.get(each.role, 0) + each.behind
+    except KafkaException as error:
+        yield Check("readers", State.FAIL, error.args[0].str(), "tieout lag")
     for role, records in behind.items():
         state = State.OK if records <= _BEHIND else State.WARN
         yield Check(role, state, f"{records} records behind", "" if state is State.OK else "tieout lag --partitions")

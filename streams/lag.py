@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from tieout.reconcilers.entities import Axis
@@ -13,6 +14,10 @@ from tieout.streams.settings import Role, Settings
 from tieout.streams.topics import changes_topic, output_topic
 
 _TIMEOUT_S: Final = 5.0
+_MOVING: Final = (
+    "NOT_COORDINATOR", "COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "_WAIT_COORD",
+    "NOT_LEADER_FOR_PARTITION", "LEADER_NOT_AVAILABLE", "UNKNOWN_TOPIC_OR_PART",
+)  # fmt: skip
 
 
 class Lag(NamedTuple):
@@ -55,22 +60,22 @@ def _of_group(consumer: Any, role: Role, topics: tuple[str, ...]) -> Iterator[La
     known = consumer.list_topics(timeout=_TIMEOUT_S).topics
     there = [topic for topic in topics if topic in known]
     places = [TopicPartition(topic, partition) for topic in there for partition in known[topic].partitions]
-    for place in _committed(consumer, places) if places else ():
-        low, end = consumer.get_watermark_offsets(TopicPartition(place.topic, place.partition), _TIMEOUT_S)
+    for place in _patiently(lambda: consumer.committed(places, _TIMEOUT_S)) if places else ():
+        asked = TopicPartition(place.topic, place.partition)
+        low, end = _patiently(partial(consumer.get_watermark_offsets, asked, _TIMEOUT_S))
         position = place.offset if place.offset >= 0 else None
         yield Lag(role, place.topic, place.partition, position, end, end - max(low, position or 0))
 
 
-def _committed(consumer: Any, places: list[Any]) -> list[Any]:
-    """The group's offsets; asked again where its coordinator is just being found or moved."""
+def _patiently(ask: Callable[[], Any]) -> Any:
+    """Ask again while a leader or coordinator is just being found: right after topics are made, or a broker is lost."""
     from confluent_kafka import KafkaException
 
     deadline_s = monotonic_s() + _TIMEOUT_S
     while True:
         try:
-            return list(consumer.committed(places, _TIMEOUT_S))
+            return ask()
         except KafkaException as error:
-            moving = error.args[0].name() in ("NOT_COORDINATOR", "COORDINATOR_LOAD_IN_PROGRESS", "_WAIT_COORD")
-            if not moving or monotonic_s() > deadline_s:
+            if error.args[0].name() not in _MOVING or monotonic_s() > deadline_s:
                 raise
             time.sleep(0.2)
