@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -16,11 +16,12 @@ from typing import Any, Final, NamedTuple
 import orjson
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.streams.clock import monotonic_s
 from tieout.streams.metrics import counter, histogram
 from tieout.streams.settings import Checkpoint as Limits
-from tieout.streams.shards import Shard, Snapshot
+from tieout.streams.shards import Row, Shard, Snapshot
 from tieout.streams.tables import CHECKPOINT_KEY, CLAIM_KEY, Place
 from tieout.streams.topics import LEDGER, output_topic, table_topic
 
@@ -31,14 +32,14 @@ _RETRY_S: Final = 30.0  # then the process ends, and its successor restores
 _FENCED: Final = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
 _CONSUMER_ONLY: Final = ("session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "group.instance.id")
 
-Encode = Callable[[Output, Mapping[str, Any]], bytes]
+Headers = list[tuple[str, str | bytes | None]]
 OnDelivery = Callable[[KafkaError | None, Message], None]
 
 
 class Outputs(NamedTuple):
     """How outputs go out: encoded how, and whom to tell what was delivered."""
 
-    encode: Encode
+    encoders: Mapping[Output, Callable[[Mapping[str, Any]], bytes]]
     on_delivery: OnDelivery | None = None
 
 
@@ -51,11 +52,13 @@ class Writer:
 
     def __init__(self, client: Mapping[str, Any], group: str, place: Place, outputs: Outputs) -> None:
         self._place = place
-        self._encode = outputs.encode
-        self._told = {"on_delivery": outputs.on_delivery} if outputs.on_delivery else {}
+        self._kinds = {
+            output: (output_topic(output), encode, _cloud_event(output, place))
+            for output, encode in outputs.encoders.items()
+        }
+        self._told: dict[str, Any] = {"on_delivery": outputs.on_delivery} if outputs.on_delivery else {}
         self._fenced: Fenced | None = None
-        self._tables: dict[str, str] = {}
-        self._heads = {output: _cloud_event(output, place) for output in Output}
+        self._tables = _Topics(place.axis)
         self._producer = Producer(
             {
                 **{name: value for name, value in client.items() if name not in _CONSUMER_ONLY},
@@ -82,30 +85,39 @@ class Writer:
 
     def _put_snapshot(self, snapshot: Snapshot) -> None:
         stamp = snapshot.checkpoint.stamp
-        header = stamp.header()
-        for table, key, value in snapshot.rows:
-            self._put(table, key, value, header)
-        for index, outcome in enumerate(snapshot.outcomes):
-            self._put_outcome(outcome, f"{self._place}/{stamp.epoch}.{stamp.number}/{index}")
+        self._put_rows(snapshot.rows, stamp.header())
+        self._put_outcomes(snapshot.outcomes, f"{self._place}/{stamp.epoch}.{stamp.number}")
         self._put(LEDGER, CHECKPOINT_KEY, snapshot.checkpoint.to_bytes())
 
-    def _put(self, table: str, key: bytes, value: bytes | None, headers: list[tuple[str, bytes]] | None = None) -> None:
-        topic = self._tables.get(table) or self._tables.setdefault(table, table_topic(table, self._place.axis))
-        self._produce(topic, key=key, value=value, partition=self._place.partition, headers=headers)
+    def _put_rows(self, rows: Sequence[Row], header: Headers) -> None:
+        produce, topics, partition = self._producer.produce, self._tables, self._place.partition
+        for table, key, value in rows:
+            try:
+                produce(topics[table], value, key, partition, headers=header)
+            except BufferError:  # the queue is full: let the client send
+                self._put_patiently(topics[table], value, key, partition, headers=header)
 
-    def _put_outcome(self, outcome: Outcome, event_id: str) -> None:
-        row = outcome.row
-        value = None if row is None else self._encode(outcome.output, row)
-        headers = [*self._heads[outcome.output], ("ce_id", str(row.get("event_id", event_id)) if row else event_id)]
-        topic, key = output_topic(outcome.output), outcome.key.encode()
-        self._produce(topic, key=key, value=value, headers=headers, **self._told)
+    def _put_outcomes(self, outcomes: Sequence[Outcome], event_id: str) -> None:
+        produce, kinds, told = self._producer.produce, self._kinds, self._told
+        for index, (output, key, row) in enumerate(outcomes):
+            topic, encode, head = kinds[output]
+            value = None if row is None else encode(row)
+            said = row.get("event_id") if row else None
+            headers = [*head, ("ce_id", said or f"{event_id}/{index}")]
+            try:
+                produce(topic, value, key, headers=headers, **told)
+            except BufferError:
+                self._put_patiently(topic, value, key, headers=headers, **told)
 
-    def _produce(self, topic: str, **record: Any) -> None:
+    def _put(self, table: str, key: bytes, value: bytes) -> None:
+        self._put_patiently(self._tables[table], value, key, self._place.partition)
+
+    def _put_patiently(self, *record: Any, **more: Any) -> None:
         while True:
             try:
-                self._producer.produce(topic, **record)
+                self._producer.produce(*record, **more)
                 return
-            except BufferError:  # the queue is full: let the client send
+            except BufferError:
                 self._producer.poll(0.05)
 
     def _transact(self, put: Callable[[], None]) -> None:
@@ -240,7 +252,18 @@ def _count(snapshot: Snapshot) -> None:
         counter("tieout_outputs_produced", output=output.value).inc(number)
 
 
-def _cloud_event(output: Output, place: Place) -> list[tuple[str, str]]:
+class _Topics(dict[str, str]):
+    """Changelog topics of an axis by table."""
+
+    def __init__(self, axis: Axis) -> None:
+        super().__init__()
+        self._axis = axis
+
+    def __missing__(self, table: str) -> str:
+        return self.setdefault(table, table_topic(table, self._axis))
+
+
+def _cloud_event(output: Output, place: Place) -> Headers:
     return [
         ("content-type", "application/avro"),
         ("ce_specversion", "1.0"),

@@ -24,13 +24,12 @@ _VALUE: Final = {
 }
 
 
-def encoder() -> Callable[[Output, Row], bytes]:
-    """A function that encodes a row of an output; ValueError when the row has other fields than the schema.
+def encoders() -> dict[Output, Callable[[Row], bytes]]:
+    """A function for each output that encodes its rows; ValueError when a row is not what the schema says.
 
     Schema ids are the outputs' positions from 1: readers of ours go by the topic, and no registry has to be up.
     """
-    by_output = {output: row_encoder(avsc(output.value), number) for number, output in enumerate(Output, start=1)}
-    return lambda output, row: by_output[output](row)
+    return {output: row_encoder(avsc(output.value), number) for number, output in enumerate(Output, start=1)}
 
 
 def row_encoder(schema: Mapping[str, Any], schema_id: int) -> Callable[[Row], bytes]:
@@ -45,7 +44,8 @@ def row_encoder(schema: Mapping[str, Any], schema_id: int) -> Callable[[Row], by
         if not row.keys() <= names:
             raise ValueError(f"{schema['name']}: unknown fields {sorted(row.keys() - names)}")
         try:
-            return bytes(encode(row))
+            data: bytes = encode(row)
+            return data
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"{schema['name']}: a field is missing or has another type ({error}): {row}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -14,6 +15,7 @@ from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import STATE_OUTPUTS, Outcome, Output
 from tieout.streams.tables import Checkpoint, Place, Restored, Stamp
 
+Row = tuple[str, bytes, bytes | None]  # of a changelog: table, key, value or None for a deletion
 PRODUCERS_KEPT: Final = 64  # of frames, the last ones seen: an ingest that restarts is a new one
 
 
@@ -45,14 +47,6 @@ class Verdict(Enum):
     NEXT = auto()
     REPEAT = auto()  # it is in the state already
     HOLE = auto()  # frames before it are missing
-
-
-class Row(NamedTuple):
-    """One changelog row; `value` None is a deletion."""
-
-    table: str
-    key: bytes
-    value: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +139,7 @@ class Shard:
         pending.add(self._reconciler.settle(self._state))
         self._stamp = Stamp(self._stamp.epoch, self._stamp.number + 1)
         rows = [
-            Row(table, key.encode(), None if value is None else orjson.dumps(value))
+            (table, key.encode(), None if value is None else orjson.dumps(value))
             for table, key, value in self._state.drain()
         ]
         checkpoint = Checkpoint(
@@ -156,8 +150,4 @@ class Shard:
 
 
 def _puts(rows: Sequence[Row]) -> Mapping[str, int]:
-    puts: dict[str, int] = {}
-    for row in rows:
-        if row.value is not None:
-            puts[row.table] = puts.get(row.table, 0) + 1
-    return puts
+    return dict(Counter(table for table, _, value in rows if value is not None))

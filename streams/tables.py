@@ -52,7 +52,7 @@ class Stamp(NamedTuple):
     epoch: int
     number: int
 
-    def header(self) -> list[tuple[str, bytes]]:
+    def header(self) -> list[tuple[str, str | bytes | None]]:
         """As the Kafka header of a row."""
         return [(STAMP_HEADER, f"{self.epoch}.{self.number}".encode())]
 

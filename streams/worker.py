@@ -24,7 +24,7 @@ from tieout.streams.downstream import Downstream
 from tieout.streams.handover import AXES, EXIT_AGAIN, Handover, end_process
 from tieout.streams.metrics import gauge
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
-from tieout.streams.outputs import encoder
+from tieout.streams.outputs import encoders
 from tieout.streams.pressure import RecordsLost
 from tieout.streams.settings import Settings
 from tieout.streams.shards import Reconciler
@@ -93,6 +93,7 @@ def check_packages() -> None:
     if getattr(faust.streams, "_CStreamIterator", None) is None:
         raise StartError("Faust's compiled stream iterator is missing (NO_CYTHON?): the other one acknowledges skips")
     faust.serializers.codecs.codecs.pop("pickle", None)  # it would run code that a message brings
+    faust.serializers.codecs.get_codec("raw")  # the first look-up reads every installed package's metadata
 
 
 def check_topics(settings: Settings, tables: tuple[str, ...]) -> None:
@@ -121,7 +122,7 @@ def faust_app(settings: Settings) -> WorkerApp:
         broker_client_id="tieout-worker",
         broker_session_timeout=session_s,
         broker_heartbeat_interval=min(3.0, session_s / 4),
-        broker_commit_interval=0.5,
+        broker_commit_interval=1.0,
         broker_max_poll_records=_FRAMES_QUEUED,
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=client.get("group.instance.id"),
@@ -154,7 +155,7 @@ class _Worker:
     async def serve(self) -> int:
         checkpointer = Checkpointer(self._settings.checkpoint)
         downstream = Downstream.of(self._settings) if self._sink else None
-        outputs = Outputs(encoder(), downstream.on_delivery if downstream else None)
+        outputs = Outputs(encoders(), downstream.on_delivery if downstream else None)
         handover = self._handover = Handover(self._settings, self._reconciler, checkpointer, outputs)
         app = faust_app(self._settings)
         Agents(app, checkpointer, handover, downstream)

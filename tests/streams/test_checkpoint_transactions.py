@@ -21,7 +21,7 @@ from tieout.reconcilers.outcomes import Output
 from tieout.streams import checkpoint as module
 from tieout.streams.checkpoint import Fenced, Outputs, Writer
 from tieout.streams.embedded import EmbeddedBroker
-from tieout.streams.outputs import encoder
+from tieout.streams.outputs import encoders
 from tieout.streams.shards import Shard, Snapshot
 from tieout.streams.tables import Checkpoint, Place, RestoreError, Stamp, progress, restore
 from tieout.streams.topics import LEDGER, output_topic, table_topic
@@ -50,7 +50,7 @@ class Owner:
 
     def __init__(self, client: dict[str, Any]) -> None:
         self.client = client
-        self.writer = Writer(client, "tieout-worker", PLACE, Outputs(encoder()))
+        self.writer = Writer(client, "tieout-worker", PLACE, Outputs(encoders()))
         self.writer.fence()
         self.epoch = 0
         restored = restore(client, PLACE, TABLES, self._claim)
@@ -77,8 +77,7 @@ class Owner:
     def tear(self, snapshot: Snapshot) -> None:
         """Send the rows of a transaction but not its checkpoint record."""
         self.writer._producer.begin_transaction()
-        for table, key, value in snapshot.rows:
-            self.writer._put(table, key, value, snapshot.checkpoint.stamp.header())
+        self.writer._put_rows(snapshot.rows, snapshot.checkpoint.stamp.header())
         self.writer._producer.flush(10)
 
 
@@ -198,8 +197,7 @@ def test_a_changelog_that_lost_its_head_is_refused(embedded: EmbeddedBroker) -> 
     client = prepared(Broker("embedded", embedded))
     first = Owner(client)
     first.writer._producer.begin_transaction()
-    for number in range(12):
-        first.writer._put("counts", b"%d" % number, os.urandom(700_000), Stamp(1, 1).header())
+    first.writer._put_rows([("counts", b"%d" % n, os.urandom(700_000)) for n in range(12)], Stamp(1, 1).header())
     first.writer._producer.flush(10)
     with pytest.raises(RestoreError, match=r"tieout\.tables\.counts\.v1 \[1\] begins at offset \d+, expected 0"):
         Owner(client)
@@ -265,7 +263,7 @@ def test_what_follows_from_an_error(
     long = {short: name for name, short in NAMES.items()}
     ScriptedProducer.script = [(long[name], error) for name, error in script]
     monkeypatch.setattr(module, "Producer", ScriptedProducer)
-    writer = Writer({}, "g", PLACE, Outputs(encoder()))
+    writer = Writer({}, "g", PLACE, Outputs(encoders()))
     if raises:
         with pytest.raises(raises):
             writer.claim(1)

@@ -12,9 +12,9 @@ from tieout.codecs import avro
 from tieout.codecs.framing import unframe
 from tieout.reconcilers.outcomes import Output
 from tieout.schemas import avsc
-from tieout.streams.outputs import encoder, row_encoder
+from tieout.streams.outputs import encoders, row_encoder
 
-ENCODE = encoder()
+ENCODERS = encoders()
 LONG = st.integers(-(2**63), 2**63 - 1)
 KINDS = {"string": st.text(), "boolean": st.booleans(), "int": st.integers(-(2**31), 2**31 - 1), "long": LONG}
 
@@ -46,7 +46,7 @@ def test_the_schema_id_is_the_position_of_the_output() -> None:
     for output in Output:
         schema = avsc(output.value)
         row = {f["name"]: _least(f["type"]) for f in schema["fields"] if not isinstance(f["type"], list)}
-        framed = unframe(ENCODE(output, row))
+        framed = unframe(ENCODERS[output](row))
         found.append(framed.schema_id)
     assert found == [1, 2, 3, 4, 5, 6]
 

@@ -73,7 +73,7 @@ def test_a_deletion_is_a_row_that_is_not_counted() -> None:
     one = shard()
     one.apply(0, frame(0, *["a"] * 7), None)
     snapshot = one.snapshot()
-    assert [row.value for row in snapshot.rows if row.table == "last"] == [None]
+    assert [value for table, _, value in snapshot.rows if table == "last"] == [None]
     assert snapshot.checkpoint.puts == {"counts": 1}
 
 
@@ -96,4 +96,4 @@ def test_producers_that_are_gone_are_forgotten_last_seen_first() -> None:
 
 
 def rows(snapshot: Snapshot) -> dict[tuple[str, bytes], Any]:
-    return {(row.table, row.key): None if row.value is None else orjson.loads(row.value) for row in snapshot.rows}
+    return {(table, key): None if value is None else orjson.loads(value) for table, key, value in snapshot.rows}
