@@ -39,11 +39,16 @@ def _assertions(record: Record) -> Iterator[Attributes]:
 
 
 def _of_code(facts: Facts, project_code: str) -> set[Subject]:
-    code = facts.code(project_code)
-    found: set[Subject] = {("project", name) for name in facts.codes(code)}
-    found |= {("entry", key) for key in facts.entries_of_project.get(code, ())}
-    found |= {("pair", "|".join(pair)) for pair in facts.pairs_of_project.get(code, ())}
-    return found
+    codes = facts.codes(project_code)
+    found: set[Subject] = {("project", name) for name in codes}
+    found |= {("entry", key) for key in facts.entries_on(project_code)}
+    return found | {subject for code in codes for pair in facts.pairs_of_project.get(code, ())
+                    for subject in of_pair(facts, pair)}
+
+
+def of_pair(facts: Facts, pair: Pair) -> set[Subject]:
+    """The pair under the code that was named, and under the one that stands for the project."""
+    return {("pair", "|".join(pair)), ("pair", f"{facts.root(pair[0])}|{pair[1]}")}
 
 
 def _of_project(facts: Facts, record: Record) -> set[Subject]:
@@ -86,8 +91,9 @@ def _of_assignment(facts: Facts, record: Record) -> set[Subject]:
 def _of_pairs(facts: Facts, pairs: Iterable[Pair]) -> set[Subject]:
     found: set[Subject] = set()
     for pair in pairs:
-        found.add(("pair", "|".join(pair)))
-        found |= {("entry", key) for key in facts.entries_of_pair.get(pair, ())}
+        found |= of_pair(facts, pair)
+        for code in facts.codes(pair[0]):
+            found |= {("entry", key) for key in facts.entries_of_pair.get((code, pair[1]), ())}
     return found
 
 
@@ -120,7 +126,7 @@ def _in_scope(facts: Facts, level: int, scope: str) -> set[Subject]:
 
 def _everything(facts: Facts) -> set[Subject]:
     found: set[Subject] = {("entry", key) for key in facts.entries}
-    found |= {("pair", "|".join(pair)) for pair in facts.assignments}
+    found |= {subject for pair in facts.assignments for subject in of_pair(facts, pair)}
     return found | {("project", code) for code in facts.demands}
 
 
@@ -130,13 +136,15 @@ def _of_line(facts: Facts, record: Record) -> set[Subject]:
 
 
 def _of_resource(facts: Facts, record: Record) -> set[Subject]:
-    found: set[Subject] = {("pair", "|".join(pair)) for pair in facts.pairs_of_worker.get(record.key, ())}
+    pairs = facts.pairs_of_worker.get(record.key, ())
+    found: set[Subject] = {subject for pair in pairs for subject in of_pair(facts, pair)}
     return found | {("entry", key) for key in facts.entries_of_worker.get(record.key, ())}
 
 
 def _of_calendar(facts: Facts, record: Record) -> set[Subject]:
     workers = facts.workers_of_calendar.get(record.key.rpartition(":")[0], ())
-    return {("pair", "|".join(pair)) for worker in workers for pair in facts.pairs_of_worker.get(worker, ())}
+    return {subject for worker in workers for pair in facts.pairs_of_worker.get(worker, ())
+            for subject in of_pair(facts, pair)}
 
 
 def _of_legal_entity(facts: Facts, record: Record) -> set[Subject]:
@@ -145,7 +153,7 @@ def _of_legal_entity(facts: Facts, record: Record) -> set[Subject]:
 
 
 def _of_demand(facts: Facts, record: Record) -> set[Subject]:
-    return {("project", facts.code(record.key.rpartition(":")[0]))}
+    return {("project", code) for code in facts.codes(record.key.rpartition(":")[0])}
 
 
 def _of_opportunity(facts: Facts, record: Record) -> set[Subject]:
@@ -189,17 +197,17 @@ def _bearing_on(facts: Facts, kind: str, subject: str) -> Iterator[tuple[str, st
         for code in facts.projects_of_entry.get(subject, ()):
             yield from _of_masters(facts, code)
             for worker in workers:
-                yield from (("assignment", key) for key in facts.assignments.get((facts.code(code), worker), ()))
+                yield from (("assignment", key) for key in facts.assignments_of((code, worker)))
         for cover in facts.coverage.get(subject, ()):
             yield "invoice", ":".join(cover.split(":")[:2])
     elif kind == "pair":
         code, _, worker = subject.rpartition("|")
         yield "resource", worker
         yield from _of_masters(facts, code)
-        yield from (("assignment", key) for key in facts.assignments.get((code, worker), ()))
+        yield from (("assignment", key) for key in facts.assignments_of((code, worker)))
     elif kind == "project":
         yield from _of_masters(facts, subject)
-        yield from (("staffing_demand", key) for key in facts.demands.get(facts.code(subject), ()))
+        yield from (("staffing_demand", key) for code in facts.codes(subject) for key in facts.demands.get(code, ()))
     elif kind == "opportunity":
         yield from (("project", code) for code in facts.projects_of_opportunity.get(subject, ()))
 

@@ -117,6 +117,24 @@ class AsOf:
         # Worlds that no master has changed since share what they work out about masters.
         self.memory: dict[Any, Any] = facts.shared if min(instant, self.clock) >= facts.newest else {}
 
+    def code(self, project_code: str) -> str:
+        """The code that the project had at the instant."""
+        return self.facts.code(project_code, self.instant)
+
+    def spoken_for(self, project_code: str) -> str | None:
+        """The code, at the instant, of the project that a subject is about; None if another subject speaks for it.
+
+        Subjects name a project by one of its codes. Once two of them are one project, its root alone speaks.
+        """
+        code, root = self.code(project_code), self.facts.root(project_code)
+        return None if project_code != root and code == self.code(root) else code
+
+    def pair(self, subject: str) -> Pair | None:
+        """The pair that a subject 'project|worker' is about, under its code at the instant."""
+        named, _, worker = subject.rpartition("|")
+        code = self.spoken_for(named)
+        return None if code is None else (code, worker)
+
     # -- masters ---------------------------------------------------------------------------------
 
     def merged(self, record: Record) -> Mapping[str, Any] | None:
@@ -146,14 +164,15 @@ class AsOf:
         return found
 
     def project_view(self, code: str, system: str) -> Mapping[str, Any] | None:
-        """What one system says about the project under all its codes: newer words over older, the present code last."""
-        current = self.facts.code(code)
-        said = [(record.key == current, last.commit_us, last.attributes) for record in self.facts.of_project(code)
-                if (last := record.last(system, self.instant)) and not last.deleted]
-        if not said:
-            return None
-        if len(said) == 1:
-            return said[0][2]
+        """What one system says about the project: newer words over older, under whichever of its codes."""
+        current = self.code(code)
+        said = []
+        for record in self.facts.of_project(code):
+            last = record.last(system, self.instant)
+            if last and not last.deleted and self.facts.code(record.key, self.instant, merges=False) == current:
+                said.append((last.commit_us, record.key == current, last.attributes))
+        if len(said) < 2:
+            return said[0][2] if said else None
         return {name: value for *_, attributes in sorted(said, key=lambda row: row[:2])
                 for name, value in attributes.items()}
 
@@ -249,7 +268,7 @@ class AsOf:
         return found
 
     def _all_staffing(self, pair: Pair, system: str) -> list[Staffing]:
-        return [found for key in sorted(self.facts.assignments.get(pair, ()))
+        return [found for key in self.facts.assignments_of(pair)
                 if (found := self._staffing(key, pair, system)) and found.commit not in GONE]
 
     def _staffing(self, key: str, pair: Pair, system: str) -> Staffing | None:
@@ -260,7 +279,7 @@ class AsOf:
         return self._placed(key, pair, system, view)
 
     def _placed(self, key: str, pair: Pair, system: str, view: Mapping[str, Any]) -> Staffing | None:
-        if self.facts.code(view.get("project_code") or "") != pair[0] or view.get("worker_no") != pair[1]:
+        if self.code(view.get("project_code") or "") != pair[0] or view.get("worker_no") != pair[1]:
             return None
         start, end = view.get("from"), view.get("to")
         days = Interval(-FOREVER if start is None else start, FOREVER if end is None else end)
@@ -269,7 +288,7 @@ class AsOf:
     def gone_staffing(self, pair: Pair) -> list[Staffing]:
         """Assignments of the pair that were deleted or cancelled, as they last were."""
         found = []
-        for key in sorted(self.facts.assignments.get(pair, ())):
+        for key in self.facts.assignments_of(pair):
             record = self.facts.get("assignment", key)
             for system in ("SCHED", "PSA"):
                 last = record.last(system, self.instant) if record else None
@@ -303,7 +322,7 @@ class AsOf:
         labour = self._labour(key)
         if not merged and labour:
             merged = {name: labour[0][name] for name in ("project_code", "worker_no", "work_date") if name in labour[0]}
-        code = self.facts.code(merged.get("project_code") or UNPLACED)
+        code = self.code(merged.get("project_code") or UNPLACED)
         project = self.project(code)
         entry = Entry(key, time, psa, labour, merged, deleted, bool(lasts), code, project,
                       None if deleted else merged.get("state"), merged.get("qty_s") or 0, False, 0)
@@ -391,7 +410,7 @@ class AsOf:
         for system in self.policy.ownership.order("time_entry", "project_code"):
             view = record.view(system, min(coverage.commits()))
             if view and view.get("project_code"):
-                return self.facts.code(view["project_code"])
+                return self.code(view["project_code"])
         return entry.project_code
 
     def since(self, code: str, facet: str | None, subject: str, tz: str) -> int:
@@ -409,7 +428,7 @@ class AsOf:
         """Whether more than one project was named for the entry by now: its home may be another project's partition."""
         record = self.facts.get("time_entry", entry.key)
         histories = record.histories.values() if record else ()
-        named = {self.facts.code(code) for history in histories
+        named = {self.code(code) for history in histories
                  for code in history.said("project_code", self.instant) if code}
         return len(named) > 1
 

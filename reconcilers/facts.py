@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from tieout.reconcilers.changes import NEVER, Change, Op
+from tieout.reconcilers.timeline import FOREVER
 from tieout.reconcilers.views import Record, Verdict
 
 # The table that holds an entity's records; what is not named here is read by no rule yet.
@@ -24,7 +25,7 @@ READS: Final = frozenset(TABLE_OF)
 
 _SHARED_TABLES: Final = ("masters", "rates", "assignments")
 _LAST: Final = ("\U0010ffff", "")  # sorts after every record's identity
-Pair = tuple[str, str]  # project code (as now known), worker
+Pair = tuple[str, str]  # project code, worker
 
 
 class Facts:
@@ -58,49 +59,50 @@ class Facts:
         self.shared: dict[Any, Any] = {}  # what worlds at or after `newest` worked out; emptied when a master changes
         self.newest = NEVER  # newest commit, or publication of a rate, among records that subjects share
         self._commits: list[tuple[int, tuple[str, str]]] = []  # of records other than entries' own, sorted
-        self._renamed: dict[str, str] = {}  # old project code -> its successor
-        self._codes: dict[str, set[str]] = {}  # code as now known -> all codes it ever had
+        self._successor: dict[str, tuple[int, str, bool]] = {}  # code -> since when, which other, merged
+        self._root: dict[str, str] = {}
+        self._codes: dict[str, set[str]] = {}  # root -> all codes it ever had
 
     # -- project codes ---------------------------------------------------------------------------
 
-    def code(self, project_code: str) -> str:
-        """The code as it is now known, after re-keys and merges."""
+    def code(self, project_code: str, instant: int = FOREVER, *, merges: bool = True) -> str:
+        """The code that the project had at the instant, after the re-keys and, unless left out, merges until then."""
         seen = set()
-        while project_code in self._renamed and project_code not in seen:
+        while project_code not in seen:
             seen.add(project_code)
-            project_code = self._renamed[project_code]
+            at, successor, merged = self._successor.get(project_code, (FOREVER, project_code, False))
+            if at > instant or (merged and not merges):
+                break
+            project_code = successor
         return project_code
 
+    def root(self, project_code: str) -> str:
+        """The code that stands for the project whatever it is called: its first; of merged ones, the survivor's."""
+        return self._root.get(project_code, project_code)
+
     def codes(self, project_code: str) -> set[str]:
-        """Every code that the project ever had."""
-        return self._codes.get(self.code(project_code), {project_code})
+        """Every code that the project ever had, unresolved."""
+        return self._codes.get(self.root(project_code), {project_code})
 
-    def _rename(self, old: str, new: str) -> None:
-        if self.code(new) == self.code(old):
+    def entries_on(self, project_code: str) -> set[str]:
+        """Entries that any version put on the project, under any of its codes."""
+        return {key for code in self.codes(project_code) for key in self.entries_of_project.get(code, ())}
+
+    def assignments_of(self, pair: Pair) -> list[str]:
+        """Assignments that any version put on the pair, under any of the project's codes; sorted."""
+        return sorted({key for code in self.codes(pair[0]) for key in self.assignments.get((code, pair[1]), ())})
+
+    def _rename(self, said: Mapping[str, Any], at: int) -> None:
+        old, new = str(said["old"]), str(said["new"])
+        if old == new or self._successor.get(old, (FOREVER, "", False))[0] < at:
             return
-        together = self.codes(old) | self.codes(new) | {old, new}
-        source, target = self.code(old), self.code(new)
-        self._renamed[source] = target
-        self._codes[target] = together
-        self.entries_of_project[target] |= self.entries_of_project.pop(source, set())
-        self.pairs_of_project[target] |= self.pairs_of_project.pop(source, set())
-        self.demands[target] |= self.demands.pop(source, set())
-        for pair in list(self.pairs_of_project[target]):
-            if pair[0] == source:
-                self._move_pair(pair, (target, pair[1]))
-
-    def _move_pair(self, pair: Pair, moved: Pair) -> None:
-        self.assignments[moved] |= self.assignments.pop(pair, set())
-        for entry in self.entries_of_pair.pop(pair, set()):
-            self.entries_of_pair[moved].add(entry)
-            self._pairs_of_entry[entry].discard(pair)
-            self._pairs_of_entry[entry].add(moved)
-        for assignment in self.assignments[moved]:
-            self.pairs_of_assignment[assignment].discard(pair)
-            self.pairs_of_assignment[assignment].add(moved)
-        for index in (self.pairs_of_project[moved[0]], self.pairs_of_worker[moved[1]]):
-            index.discard(pair)
-            index.add(moved)
+        merged = said.get("reason") in ("MERGE", "SPLIT")
+        self._successor[old] = (at, new, merged)
+        together = self.codes(old) | self.codes(new)
+        root = self.root(new if merged else old)
+        for code in together:
+            self._root[code] = root
+        self._codes[root] = together
 
     # -- records ---------------------------------------------------------------------------------
 
@@ -117,13 +119,15 @@ class Facts:
     def put(self, change: Change) -> tuple[Record, Verdict]:
         """Store a change; the verdict says whether it brought news."""
         if change.op is Op.REKEY and change.entity == "project":
-            self._rename(str(change.asserted["old"]), str(change.asserted["new"]))
+            self._rename(change.asserted, change.commit_us)
         identity = (change.entity, change.key)
         record = self.records.get(identity)
         if record is None:
             record = self.records[identity] = Record(change.entity, change.key)
         verdict = record.add(change)
         if verdict != "duplicate":
+            if change.entity == "alias" and _renames(change.asserted):
+                self._rename(change.asserted, change.commit_us)
             self._index(record, change.asserted)
             if TABLE_OF[change.entity] != "timesheets":
                 insort(self._commits, (change.commit_us, identity))
@@ -137,7 +141,7 @@ class Facts:
         return self._commits[bisect_right(self._commits, (instant, _LAST)):]
 
     def pairs_of_entry(self, key: str) -> set[Pair]:
-        """Projects, as now known, and workers that any version of the entry named together."""
+        """Projects and workers that any version of the entry named together."""
         return self._pairs_of_entry.get(key, set())
 
     def forget_commits(self, horizon: int) -> None:
@@ -152,9 +156,9 @@ class Facts:
     def reindex(self) -> None:
         """Rebuild every index from the records: renames first, since the others depend on them."""
         for record in self.records.values():
-            for asserted in _assertions(record):
+            for commit, asserted in _versions(record):
                 if {"old", "new"} <= asserted.keys() and (record.entity == "project" or _renames(asserted)):
-                    self._rename(str(asserted["old"]), str(asserted["new"]))
+                    self._rename(asserted, commit)
         for record in self.records.values():
             for asserted in _assertions(record):
                 self._index(record, asserted)
@@ -170,10 +174,6 @@ class Facts:
         if index:
             index(self, record, asserted)
 
-    def _index_alias(self, record: Record, asserted: Any) -> None:
-        if _renames(asserted):
-            self._rename(str(asserted["old"]), str(asserted["new"]))
-
     def _index_project(self, record: Record, asserted: Any) -> None:
         if contract := asserted.get("contract_no"):
             self.projects_of_contract[contract].add(record.key)
@@ -185,13 +185,13 @@ class Facts:
         self.entries.add(record.key)
         if project := asserted.get("project_code"):
             self.projects_of_entry[record.key].add(project)
-            self.entries_of_project[self.code(project)].add(record.key)
+            self.entries_of_project[project].add(record.key)
         if worker := asserted.get("worker_no"):
             self.entries_of_worker[worker].add(record.key)
         for system in record.systems():
             view = record.last(system)
             if view and view.attributes.get("project_code") and view.attributes.get("worker_no"):
-                pair = (self.code(view.attributes["project_code"]), view.attributes["worker_no"])
+                pair = (view.attributes["project_code"], view.attributes["worker_no"])
                 self.entries_of_pair[pair].add(record.key)
                 self._pairs_of_entry[record.key].add(pair)
 
@@ -216,7 +216,7 @@ class Facts:
         for system in record.systems():
             view = record.last(system)
             if view and view.attributes.get("project_code") and view.attributes.get("worker_no"):
-                pair = (self.code(view.attributes["project_code"]), view.attributes["worker_no"])
+                pair = (view.attributes["project_code"], view.attributes["worker_no"])
                 self.assignments[pair].add(record.key)
                 self.pairs_of_assignment[record.key].add(pair)
                 self.pairs_of_project[pair[0]].add(pair)
@@ -232,7 +232,7 @@ class Facts:
         self.lines[record.key.rpartition(":")[0]].add(record.key)
 
     def _index_demand(self, record: Record, asserted: Any) -> None:
-        self.demands[self.code(record.key.rpartition(":")[0])].add(record.key)
+        self.demands[record.key.rpartition(":")[0]].add(record.key)
 
     def _index_calendar(self, record: Record, asserted: Any) -> None:
         calendar, _, day = record.key.rpartition(":")
@@ -246,10 +246,14 @@ class Facts:
         self.cycles[record.key.rpartition(":")[0]].add(record.key)
 
 
-def _assertions(record: Record) -> Iterator[dict[str, Any]]:
+def _versions(record: Record) -> Iterator[tuple[int, dict[str, Any]]]:
     for _, _, rows in record.to_record()[2]:
-        for _, _, _, asserted in rows:
-            yield asserted
+        for _, commit, _, asserted in rows:
+            yield commit, asserted
+
+
+def _assertions(record: Record) -> Iterator[dict[str, Any]]:
+    return (asserted for _, asserted in _versions(record))
 
 
 def _renames(asserted: Any) -> bool:
@@ -257,7 +261,6 @@ def _renames(asserted: Any) -> bool:
 
 
 _INDEXERS: Final = {
-    "alias": Facts._index_alias,
     "project": Facts._index_project,
     "time_entry": Facts._index_entry,
     "posted_labour": Facts._index_labour,

@@ -21,7 +21,6 @@ from tieout.reconcilers.policy import Policy
 from tieout.reconcilers.quantities import exponent
 from tieout.reconcilers.routing import partition_of
 from tieout.reconcilers.rules import RULES
-from tieout.reconcilers.rules.rates import pair_of
 from tieout.reconcilers.timeline import FOREVER, local_day
 from tieout.reconcilers.watermarks import Watermarks
 
@@ -58,9 +57,8 @@ class ProjectState:
         """Whether this partition speaks for the subject; entries live only here anyway."""
         if kind == "entry":
             return True
-        key = self.facts.code(subject.partition("|")[0]) if kind in ("pair", "project") else subject
-        root = min(self.facts.codes(key)) if kind in ("pair", "project") else key
-        return partition_of(root, self.partitions) == self.partition
+        key = subject.rpartition("|")[0] if kind == "pair" else subject
+        return partition_of(key, self.partitions) == self.partition
 
     def _world(self, instant: int, clock: int | None = None) -> AsOf:
         return AsOf(self.facts, self.policy, instant, clock)
@@ -126,8 +124,7 @@ class ProjectState:
         day = local_day(self.marks.now_us) if self.marks.now_us != NEVER else None
         if day != self._day:
             self._day = day
-            self._dirty_pairs |= {"|".join(pair) for pair in self.facts.assignments
-                                  if self.is_home("pair", "|".join(pair))}
+            self._dirty_pairs |= self._pairs()
 
     def _suppress(self) -> Iterator[Outcome]:
         """What waits for stale sources, published anew; what no longer waits has opened or never existed."""
@@ -185,11 +182,11 @@ class ProjectState:
         if item.rule.subject == "entry":
             self._dirty_entries |= item.finding.members.keys()
             # The one that just left is no member any more, but its life named it: all of the group may change.
-            self._dirty_entries |= set(self.facts.entries_of_project.get(self.facts.code(
-                next(iter(item.finding.members.values())).found.project_code or ""), ())) if (
-                item.rule.code == "RATE_MISMATCH") else set()
+            if item.rule.grouped:
+                first = next(iter(item.finding.members.values())).found
+                self._dirty_entries |= self.facts.entries_on(first.project_code or "")
         elif item.rule.subject == "project":
-            self._dirty_entries |= self.facts.entries_of_project.get(self.facts.code(item.finding.business_key), set())
+            self._dirty_entries |= self.facts.entries_on(item.finding.business_key)
 
     # -- entries ---------------------------------------------------------------------------------
 
@@ -215,7 +212,8 @@ class ProjectState:
             for rule in lane.rules:
                 pending = pending or any(broke.holds and (rule.code, broke.facet, key, "entry") not in open_here
                                          for broke in rule.find(live, key))
-        for life_key in self.lives.of_subject.get(("project", project_code), ()):
+        for life_key in (key for code in self.facts.codes(project_code)
+                         for key in self.lives.of_subject.get(("project", code), ())):
             if self.lives.lives[life_key].is_open:
                 holds.add("H14")
             else:
@@ -270,7 +268,9 @@ class ProjectState:
         self._dirty_pairs.clear()
 
     def _synchronised(self, live: AsOf, subject: str) -> dict[Cell, Amount]:
-        pair = pair_of(subject)
+        pair = live.pair(subject)
+        if pair is None:
+            return {}
         hard = [row for row in live.staffing(pair, "SCHED") if row.commit == "HARD"]
         project = live.project(pair[0])
         today = local_day(self.marks.now_us, live.legal_entity(project.get("le_code")).tz)
@@ -323,7 +323,7 @@ class ProjectState:
         self._day = local_day(self.marks.now_us) if self.marks.now_us != NEVER else None
         live = self._world(FOREVER, self.marks.now_us)
         self._dirty_entries = set(self.facts.entries)
-        self._dirty_pairs = {"|".join(pair) for pair in self.facts.assignments if self.is_home("pair", "|".join(pair))}
+        self._dirty_pairs = self._pairs()
         for key, finding in self.lives.findings.items():
             if finding.row:
                 self.cells.give(("finding", *key), kpis.of_finding(finding.row))
@@ -357,11 +357,16 @@ class ProjectState:
             if commit > lane.frontier:
                 lane.push(commit, subject)
 
+    def _pairs(self) -> set[str]:
+        """Pairs that this partition speaks for."""
+        found = {subject for pair in self.facts.assignments for subject in affected.of_pair(self.facts, pair)}
+        return {subject for kind, subject in found if self.is_home(kind, subject)}
+
     def _subjects(self, kind: str) -> list[str]:
         if kind == "entry":
             return sorted(self.facts.entries)
         if kind == "pair":
-            return sorted("|".join(pair) for pair in self.facts.assignments if self.is_home(kind, "|".join(pair)))
+            return sorted(self._pairs())
         return []
 
     def drain(self) -> Iterator[tuple[str, str, Any]]:

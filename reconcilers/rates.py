@@ -168,7 +168,7 @@ def _rows(world: AsOf, level: int, scope: str, ask: Question, kind: str) -> list
 
 def _stated(world: AsOf, level: int, scope: str) -> Iterator[tuple[str, Record, Mapping[str, Any]]]:
     """Published rows of a scope, by key."""
-    scopes = world.facts.codes(scope) if level == 4 else {scope}
+    scopes = {code for code in world.facts.codes(scope) if world.code(code) == scope} if level == 4 else {scope}
     for key in sorted(key for code in scopes for key in world.facts.rates.get((level, code), ())):
         record = world.facts.get("rate", key)
         row = world.merged(record) if record else None

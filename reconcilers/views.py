@@ -95,11 +95,11 @@ class History:
     def fold(self, horizon: int) -> None:
         """Merge the versions that nobody will ask for any more: all below the newest one at or before `horizon`.
 
-        A record that moved between projects keeps its versions: coverage belongs to the project of its time.
+        A record that moved between projects, or renames one, keeps its versions: the instant of it matters.
         """
         older = [version for version in self._versions if version.commit_us <= horizon]
         projects = {v.asserted["project_code"] for v in self._versions if "project_code" in v.asserted}
-        if len(older) < 2 or len(projects) > 1:
+        if len(older) < 2 or len(projects) > 1 or any("old" in v.asserted for v in older):
             return
         view = _merge(older)
         assert view is not None

@@ -11,7 +11,7 @@ from tieout.reconcilers.facts import Pair
 from tieout.reconcilers.findings import Break, Rule, Severity, Side
 from tieout.reconcilers.matching import WEEKS_AHEAD, WEEKS_BACK, differs, extent, total_s, weeks, window
 from tieout.reconcilers.quantities import hours_text
-from tieout.reconcilers.rules.rates import pair_of, value_of_plan
+from tieout.reconcilers.rules.rates import value_of_plan
 from tieout.reconcilers.timeline import FOREVER, Interval, instant_of, local_day, monday
 
 
@@ -29,7 +29,9 @@ def _today(world: AsOf, pair: Pair) -> int:
 
 def not_reflected(world: AsOf, key: str, *, target: str, grace: Grace) -> Iterator[Break]:
     """A firm assignment of scheduling that the PSA, or the ERP's forecast, does not have."""
-    pair = pair_of(key)
+    pair = world.pair(key)
+    if pair is None:
+        return
     there = world.staffing(pair, target)
     missed = [row for row in world.staffing(pair, "SCHED")
               if row.commit == "HARD" and not any(row.days.overlaps(other.days) for other in there)]
@@ -41,9 +43,10 @@ def not_reflected(world: AsOf, key: str, *, target: str, grace: Grace) -> Iterat
     ahead = Interval(first, first + 28)
     seconds = total_s(world, missed, ahead)
     worth = value_of_plan(world, pair, _role(world, missed, pair[1]), first, seconds)
-    yield Break(target, key, grace, f"{pair[1]} is firmly assigned to {pair[0]}, {span_text(extent(missed))}; "
-                f"{target} has no assignment on those days ({hours_text(seconds)} in the next four weeks).",
-                "assignment", Side("SCHED", "HARD"), Side(target, None), pair[0], seconds, worth.minor, worth.ccy,
+    text = (f"{pair[1]} is firmly assigned to {pair[0]}, {span_text(extent(missed))}; "
+            f"{target} has no assignment on those days ({hours_text(seconds)} in the next four weeks).")
+    yield Break(target, "|".join(pair), grace, text, "assignment",
+                 Side("SCHED", "HARD"), Side(target, None), pair[0], seconds, worth.minor, worth.ccy,
                 worth.estimated,
                 le_code=project.get("le_code"), worker_no=pair[1],
                 urgent=world.policy.calendar.next_open(world.policy.calendar.next_open(today)) >= extent(missed).start,
@@ -55,7 +58,9 @@ def not_reflected(world: AsOf, key: str, *, target: str, grace: Grace) -> Iterat
 
 def plan_drift(world: AsOf, key: str) -> Iterator[Break]:
     """Scheduling and the PSA both have the assignment, with other hours, dates or commitment."""
-    pair = pair_of(key)
+    pair = world.pair(key)
+    if pair is None:
+        return
     left, right = world.staffing(pair, "SCHED"), world.staffing(pair, "PSA")
     if not left or not right:
         return
@@ -89,7 +94,9 @@ def _drift(world: AsOf, pair: Pair, rows: list[Staffing], facet: str, seconds: i
 
 def week_due(world: AsOf, key: str) -> Iterator[int]:
     """The Mondays on which a week enters or leaves the window that check 17 and the sync rate look at."""
-    pair = pair_of(key)
+    pair = world.pair(key)
+    if pair is None:
+        return
     tz = world.legal_entity(world.project(pair[0]).get("le_code")).tz
     rows = world.staffing(pair, "SCHED") + world.staffing(pair, "PSA")
     days = extent(rows)

@@ -16,9 +16,10 @@ from tieout.reconcilers.timeline import Interval
 _LIVE = frozenset(("SHELL_CREATED", "OPEN", "SUSPENDED", "CLOSED_FOR_TIME"))
 
 
-def not_synced(world: AsOf, code: str, *, target: str) -> Iterator[Break]:
+def not_synced(world: AsOf, subject: str, *, target: str) -> Iterator[Break]:
     """The ERP has minted the project, and the target system does not know it under any of its codes."""
-    if world.facts.code(code) != code:
+    code = world.spoken_for(subject)
+    if code is None:
         return
     shell = world.project_view(code, "ERP")
     if shell is None or shell.get("state", "OPEN") not in _LIVE or world.project_view(code, target) is not None:
@@ -26,7 +27,7 @@ def not_synced(world: AsOf, code: str, *, target: str) -> Iterator[Break]:
     project = world.project(code)
     if target not in world.policy.required_systems.get(project.get("project_type") or "EXTERNAL", ()):
         return
-    today = world.since("PROJECT_NOT_SYNCED", target, code, world.legal_entity(project.get("le_code")).tz)
+    today = world.since("PROJECT_NOT_SYNCED", target, subject, world.legal_entity(project.get("le_code")).tz)
     seconds, worth = _demand(world, code, project, today)
     start = project.get("start")
     yield Break(target, code, HALF_AN_HOUR, f"Project {code} exists in the ERP, {target} does not know it "
@@ -49,7 +50,9 @@ def _demand(world: AsOf, code: str, project: Mapping[str, Any], today: int) -> t
     first = today if world.policy.calendar.is_open(today) else world.policy.calendar.next_open(today)
     ahead = Interval(first, _in_working_days(world, first, 9) + 1)
     seconds, total = 0, Worth(0, project.get("ccy"), False)
-    for key in sorted(world.facts.demands.get(code, ())):
+    keys = {key for named in world.facts.codes(code) if world.code(named) == code
+            for key in world.facts.demands.get(named, ())}
+    for key in sorted(keys):
         record = world.facts.get("staffing_demand", key)
         row = world.merged(record) if record else None
         if row and row.get("state", "OPEN") in ("OPEN", "PROPOSED") and row.get("qty_s"):
@@ -78,7 +81,7 @@ def won_without_project(world: AsOf, number: str) -> Iterator[Break]:
     if not won or won.get("is_won") is not True or won.get("approved") is False:
         return
     for code in world.facts.projects_of_opportunity.get(number, ()):
-        view = world.project_view(world.facts.code(code), "ERP")
+        view = world.project_view(world.code(code), "ERP")
         if view is not None and view.get("opportunity_no") == number:
             return
     entity = world.legal_entity(won.get("contracting_le"))

@@ -25,12 +25,6 @@ _WHY = {
 }
 
 
-def pair_of(key: str) -> Pair:
-    """A pair's subject text, 'project|worker', in its parts."""
-    project, _, worker = key.rpartition("|")
-    return project, worker
-
-
 # -- 21 ------------------------------------------------------------------------------------------
 
 
@@ -53,7 +47,9 @@ def missing(world: AsOf, key: str) -> Iterator[Break]:
 
 def missing_for_plan(world: AsOf, key: str) -> Iterator[Break]:
     """A firm assignment within the next days for which no rate would price the work."""
-    pair = pair_of(key)
+    pair = world.pair(key)
+    if pair is None:
+        return
     project = world.project(pair[0])
     if project.get("project_type", "EXTERNAL") != "EXTERNAL" or project.get("billable") is False:
         return
@@ -70,26 +66,29 @@ def missing_for_plan(world: AsOf, key: str) -> Iterator[Break]:
         ccy = line.get("ccy") or project.get("ccy")
         found = resolve(world, Question(pair, role, "WORK", first, ccy, assignment=row.key))
         if found.problem:
-            yield _planned_break(world, key, project, row.days, role, found,
+            yield _planned_break(world, pair, project, row.days, role, found,
                                  total_s(world, [row], Interval(since, since + world.policy.planned_rate_days)))
             return
 
 
-def _planned_break(world: AsOf, key: str, project: Mapping[str, Any], days: Interval, role: str | None,
+def _planned_break(world: AsOf, pair: Pair, project: Mapping[str, Any], days: Interval, role: str | None,
                    found: Resolution, seconds: int) -> Break:
-    code, worker = pair_of(key)
+    code, worker = pair
     rounding = world.legal_entity(project.get("le_code")).rounding
     minor = amount_minor(seconds, found.estimate, rounding) if found.estimate else 0
-    return Break("PLANNED", key, FOUR_HOURS, f"{worker} is assigned to {code} from {day_text(days.start)} as "
-                 f"{role or 'no role'}, and {_WHY[found.problem or 'NO_MATCH']} ({hours_text(seconds)} planned).",
-                 "assignment", Side(world.policy.ownership.owner("rate", "rate"), None), Side("SCHED", role), code,
+    text = (f"{worker} is assigned to {code} from {day_text(days.start)} as {role or 'no role'}, and "
+            f"{_WHY[found.problem or 'NO_MATCH']} ({hours_text(seconds)} planned).")
+    return Break("PLANNED", "|".join(pair), FOUR_HOURS, text, "assignment",
+                 Side(world.policy.ownership.owner("rate", "rate"), None), Side("SCHED", role), code,
                  seconds, minor, found.estimate.ccy if found.estimate else project.get("ccy"), True,
                  le_code=project.get("le_code"), worker_no=worker)
 
 
 def plan_due(world: AsOf, key: str) -> Iterator[int]:
     """When an assignment comes within sight, and when it leaves it."""
-    pair = pair_of(key)
+    pair = world.pair(key)
+    if pair is None:
+        return
     tz = world.legal_entity(world.project(pair[0]).get("le_code")).tz
     today = local_day(world.clock, tz)
     for row in world.staffing(pair, "SCHED"):

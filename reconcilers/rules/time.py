@@ -125,7 +125,7 @@ def _coding(world: AsOf, entry: Entry) -> Iterator[Break]:
         if ours is None:
             continue
         for system, code in _others(entry, attribute):
-            theirs = world.facts.code(code) if attribute == "project_code" else code
+            theirs = world.code(code) if attribute == "project_code" else code
             if theirs != ours:
                 what = "project" if attribute == "project_code" else "task"
                 yield found_on(world, entry, "CODING", FOUR_HOURS, Side("TIME", ours), Side(system, theirs),

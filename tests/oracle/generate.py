@@ -10,7 +10,6 @@ hours: the watermark never overtakes the source's own changes, whatever the orde
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from random import Random
 
 from oracle.firm import LAG_S, SETUP, START, Firm
@@ -48,10 +47,3 @@ def _watermarks(firm: Firm, every_h: int) -> None:
             at = through + timedelta(seconds=lag)
             stamp, arrives = (instant.isoformat().replace("+00:00", "Z") for instant in (through, at))
             firm.put(source, "source", "observed", at=stamp, arrives=arrives, subject=source, through=stamp)
-
-
-def without_rekeys(capture: Path) -> Path:
-    """Leave out re-keys of projects, which take effect when they arrive: see `test_an_order_with_a_re_key`."""
-    kept = [line for line in capture.read_text(encoding="utf-8").splitlines() if ".rekeyed" not in line]
-    capture.write_text("\n".join(kept) + "\n", encoding="utf-8")
-    return capture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from oracle import compare, oracle
-from oracle.generate import end_of, generate, without_rekeys
+from oracle.generate import end_of, generate
 from oracle.replaying import replay
 
 
@@ -15,7 +15,7 @@ from oracle.replaying import replay
 def test_replay_equals_the_oracle(seed: int, fresh: bool, tmp_path: Path) -> None:
     """Entries, findings and KPIs are equal."""
     firm = generate(seed, entries=60, days=21, stated_every_h=24)
-    capture = without_rekeys(firm.write(tmp_path / "capture.jsonl"))
+    capture = firm.write(tmp_path / "capture.jsonl")
     replay(capture, tmp_path / "replayed.duckdb", until=end_of(firm), assume_fresh=fresh)
     told = oracle.run([capture], until=end_of(firm), assume_fresh=fresh)
     differences = compare.compare(told, tmp_path / "replayed.duckdb")
