@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from tieout.codecs.errors import ConfigurationError
 from tieout.codecs.records import Headers, RawRecord
@@ -62,9 +62,19 @@ def run(settings: Settings) -> int:
     except TopicMissing as error:
         log.critical("%s", error)
         return UNREACHABLE
-    except (DeliveryFailed, RecordsLost, TimeoutError) as error:
+    except (DeliveryFailed, RecordsLost, RecordsGone, TimeoutError) as error:
         log.critical("%s", error)
         return FAILED
+
+
+class RecordsGone(RuntimeError):
+    """The next raw record to read was deleted before it was read: from here on, absence would prove nothing."""
+
+    def __init__(self, topic: str | None, partition: int | None, reason: str) -> None:
+        super().__init__(
+            f"{topic}/{partition}: records were deleted before they were read ({reason}). Lengthen the topic's "
+            "retention and snapshot the source again; then move the group's offset to what is left, with Kafka's tools."
+        )
 
 
 class IngestRole:
@@ -142,6 +152,7 @@ class IngestRole:
         self._pipeline = self._restored_pipeline(own, floor_us=self._now_us)
         self._paused = False
         self._metrics.assigned(tp.topic for tp in partitions)
+        consumer.assign(list(_from_the_start(consumer, partitions)))
         log.info("assigned %d raw partitions, id map of %d rows, %d changes parked", len(own),
                  len(self._pipeline.identity.rows), len(self._pipeline.parking))
 
@@ -241,7 +252,7 @@ class IngestRole:
 
 def _consumer_options(settings: Settings) -> dict[str, Any]:
     options: dict[str, Any] = {
-        "group.id": settings.group("ingest"), "enable.auto.commit": False, "auto.offset.reset": "earliest",
+        "group.id": settings.group("ingest"), "enable.auto.commit": False, "auto.offset.reset": "error",
         "isolation.level": "read_committed",
     }
     if settings.ingest.instance:
@@ -249,11 +260,21 @@ def _consumer_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
+def _from_the_start(consumer: Consumer, partitions: list[TopicPartition]) -> Iterator[TopicPartition]:
+    """Where to begin: at the committed offset, or at the beginning where the group has never been."""
+    for place in consumer.committed(partitions, timeout=_TIMEOUT_S):
+        if place.error is not None:
+            raise KafkaException(place.error)
+        yield place if place.offset >= 0 else TopicPartition(place.topic, place.partition, OFFSET_BEGINNING)
+
+
 def _sound(message: Message) -> bool:
     """Whether it is a record; librdkafka retries what it can by itself, the rest is raised."""
     error = message.error()
     if error is None:
         return True
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        raise RecordsGone(message.topic(), message.partition(), error.str())
     if error.fatal() or error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
         raise KafkaException(error)
     log.warning("the broker says: %s", error)

@@ -266,6 +266,7 @@ _SMALL: Final = {
     "transaction.state.log.num.partitions": "4",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "500",
+    "log.retention.ms": "-1",  # records of the simulated past would be deleted while a test runs
     "log.cleaner.dedupe.buffer.size": "4194304",
     "log.cleaner.backoff.ms": "300",
     "log.index.size.max.bytes": "1048576",

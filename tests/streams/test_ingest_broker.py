@@ -10,7 +10,9 @@ from typing import Any
 
 import orjson
 import pytest
+from brokers import KafkaCluster
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 from conftest import Broker
 from ingest_records import T0_MS, entry, event, observed
 
@@ -19,7 +21,7 @@ from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.routing import partition_of
 from tieout.streams import deadletters
 from tieout.streams.frames import decode
-from tieout.streams.ingest import IngestRole
+from tieout.streams.ingest import IngestRole, RecordsGone
 from tieout.streams.pressure import forgets
 from tieout.streams.settings import Role, Settings
 from tieout.streams.topicread import whole_topic
@@ -244,3 +246,21 @@ def test_a_dead_letter_is_sent_once_more_and_then_marked(topics: Broker) -> None
 def test_the_embedded_broker_is_known_to_forget(broker: Broker) -> None:
     cluster = Producer({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=WAIT_S).cluster_id
     assert forgets(cluster) is (broker.kind == "embedded")
+
+
+def test_records_that_retention_took_stop_ingest_with_the_reason(kafka: KafkaCluster) -> None:
+    """Going on at what is left would lose changes in silence: absence would then prove nothing."""
+    broker = Broker("kafka", kafka)
+    for topic, partitions in {"raw.time": 2, "raw.erp": 1, PROJECT: 2, changes_topic(Axis.CONTROL): 1, XREF: 1,
+                              PARKED: 1, DEAD_LETTER: 1}.items():
+        broker.create(topic, partitions)
+    settings = settings_for(broker)
+    produce(broker, ("raw.time", 0, entry(1, project_code="ACME")))
+    with running(settings):
+        until(lambda: committed(settings).get(("raw.time", 0)) == 1, "the first record is committed")
+    produce(broker, *(("raw.time", 0, entry(number, project_code="ACME")) for number in range(2, 6)))
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 0})
+    for future in admin.delete_records([TopicPartition("raw.time", 0, 4)]).values():
+        future.result(WAIT_S)
+    with pytest.raises(RecordsGone, match=r"raw\.time/0: records were deleted before they were read"):
+        IngestRole(settings).run()
