@@ -34,6 +34,7 @@ from tieout.streams.tables import Place, progress
 WORKER: Final = Path(__file__).with_name("counting_worker.py")
 SESSION_MS: Final = 6_000
 KEYS: Final = 997  # a partition
+RESTART_SHARE: Final = 0.2  # of the rounds of a feed in the background after which it is another producer
 EXIT_AGAIN: Final = 70
 SEED: Final = int(os.environ.get("TIEOUT_TEST_SEED", "20260310"))
 KILLS: Final = int(os.environ.get("TIEOUT_TEST_KILLS", "3"))
@@ -144,6 +145,7 @@ class Feed:
         self._size = changes_a_frame
         self._numbers = [0] * shared.kafka.partitions
         self._last = [b""] * shared.kafka.partitions
+        self._seed, self._restarts = seed, 0
         self._producer_id = f"feed-{seed}"
         self._producer = Producer({**shared.kafka_client(), "enable.idempotence": True, "linger.ms": 5})
         self._stop = threading.Event()
@@ -168,14 +170,17 @@ class Feed:
             self._thread.join()
             assert self._producer.flush(60) == 0
 
-    def restart(self) -> None:
+    def _restart(self) -> None:
         """As an ingest that was restarted: a new producer, numbers from 0."""
-        self._producer_id += "+"
+        self._restarts += 1
+        self._producer_id = f"feed-{self._seed}-{self._restarts}"
         self._numbers = [0] * len(self._numbers)
 
     def _run(self, pause_s: float) -> None:
         while not self._stop.wait(pause_s):
             self._send_one_each()
+            if self._random.random() < RESTART_SHARE:
+                self._restart()
 
     def send_keys(self, partition: int, keys: list[str]) -> None:
         """One frame with one change of each key."""
