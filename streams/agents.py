@@ -81,6 +81,7 @@ class Agents:
         if verdict is Verdict.NEXT:
             self._apply(shard, message.offset, frame, event)
         elif verdict is Verdict.REPEAT:
+            shard.skip(message.offset)
             event.ack()
         else:
             await self._seek_once(shard, message, frame)
@@ -96,17 +97,15 @@ class Agents:
     async def _seek_once(self, shard: Shard, message: Any, frame: Frame) -> None:
         """Go back to the first frame that is missing; when it does not come, stop rather than skip it."""
         offset = int(message.offset)
-        if shard.sought_from is None:
-            log.warning("frames are missing before %s, offset %d: back to %d", message.tp, offset, shard.next_offset)
-            shard.sought_from = offset
-            await self._app.consumer.seek_wait({message.tp: shard.next_offset})
-        elif offset > shard.sought_from:  # fetched before we went back
-            shard.sought_from = offset
-        else:
+        if shard.came_back(offset):
             end_process(
                 f"{message.tp} offset {offset} is frame {frame.number} of {frame.producer}, "
                 f"and frames from offset {shard.next_offset} on are missing"
             )
+        if shard.sought_from is None:
+            log.warning("frames are missing before %s, offset %d: back to %d", message.tp, offset, shard.next_offset)
+            await self._app.consumer.seek_wait({message.tp: shard.next_offset})
+        shard.sought_from = offset  # what was fetched before we went back comes first, with higher offsets
 
     async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         await self._handover.revoked()

@@ -115,11 +115,28 @@ class Shard:
         return self._pending.changes
 
     def judge(self, offset: int, frame: Frame) -> Verdict:
-        """Whether this frame is the next one. Offsets may have gaps; a producer's numbers may not."""
+        """Whether this frame is the next one.
+
+        A producer's numbers have no gaps, and neither have offsets: where one producer ends and the next begins, only
+        they tell. A gap of offsets that is still there after going back is one of the log (a transaction's marker).
+        """
+        if offset < self.next_offset:
+            return Verdict.REPEAT
+        if offset > self.next_offset and not self.came_back(offset):
+            return Verdict.HOLE
         expected = self._producers.get(frame.producer, 0)
-        if offset < self.next_offset or frame.number < expected:
+        if frame.number < expected:
             return Verdict.REPEAT
         return Verdict.NEXT if frame.number == expected else Verdict.HOLE
+
+    def came_back(self, offset: int) -> bool:
+        """Whether the consumer was sent back to look for what is missing, and this is what it found."""
+        return self.sought_from is not None and offset <= self.sought_from
+
+    def skip(self, offset: int) -> None:
+        """Pass over a frame that was applied before."""
+        if offset >= self.next_offset:
+            self.next_offset, self.sought_from = offset + 1, None
 
     def apply(self, offset: int, frame: Frame, event: Any) -> None:
         """Apply the next frame; `event` is acknowledged when a checkpoint has it."""

@@ -29,11 +29,12 @@ def frame(number: int, *keys: str, producer: str = "p") -> Frame:
 GUARD: list[tuple[str, int, Frame, Verdict]] = [
     # what                      offset  frame                         verdict
     ("the next one",               10,  frame(3),                     Verdict.NEXT),
-    ("offsets may have gaps",      17,  frame(3),                     Verdict.NEXT),
     ("a new producer",             10,  frame(0, producer="q"),       Verdict.NEXT),
     ("read again",                  9,  frame(3),                     Verdict.REPEAT),
     ("sent again",                 10,  frame(2),                     Verdict.REPEAT),
     ("one is missing",             10,  frame(4),                     Verdict.HOLE),
+    ("offsets are missing",        12,  frame(3),                     Verdict.HOLE),
+    ("the end of a producer is",   12,  frame(0, producer="q"),       Verdict.HOLE),
     ("the new one's first",        10,  frame(1, producer="q"),       Verdict.HOLE),
 ]  # fmt: skip
 
@@ -42,6 +43,25 @@ GUARD: list[tuple[str, int, Frame, Verdict]] = [
 def test_the_guard(what: str, offset: int, given: Frame, verdict: Verdict) -> None:
     restored = shard(Checkpoint(4, 9, 10, {}, None, {"p": 3}))
     assert restored.judge(offset, given) is verdict
+
+
+def test_a_gap_of_the_log_itself_is_passed_once_it_was_looked_for() -> None:
+    """Back at offset 10 the consumer still finds 12 first: then 10 and 11 are no frames."""
+    one = shard(Checkpoint(4, 9, 10, {}, None, {"p": 3}))
+    one.sought_from = 15
+    assert one.judge(12, frame(4)) is Verdict.HOLE
+    assert one.judge(12, frame(3)) is Verdict.NEXT
+    one.apply(12, frame(3), None)
+    assert one.judge(14, frame(4)) is Verdict.HOLE, "the next gap has to be looked for again"
+
+
+def test_a_frame_that_was_sent_twice_is_passed_over() -> None:
+    one = shard(Checkpoint(4, 9, 10, {}, None, {"p": 3}))
+    assert one.judge(10, frame(2)) is Verdict.REPEAT
+    one.skip(10)
+    assert one.judge(11, frame(3)) is Verdict.NEXT
+    one.skip(5)
+    assert one.next_offset == 11
 
 
 def test_a_snapshot_is_cut_off_and_numbered() -> None:
