@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, cast
@@ -265,15 +265,15 @@ def counted(shared: Settings) -> Counter[str]:
     return Counter(rows)
 
 
-def read_all(shared: Settings, topic: str) -> Iterator[tuple[dict[str, str], bytes]]:
-    """(key, partition, offset and headers, value) of all committed records of a topic."""
+def read_all(shared: Settings, topic: str, partitions: Sequence[int] = ()) -> Iterator[tuple[dict[str, str], bytes]]:
+    """(key, partition, offset and headers, value) of all committed records of a topic, or of some partitions."""
     consumer = Consumer(
         {
             **shared.kafka_client(), "group.id": "verdict", "isolation.level": "read_committed",
             "enable.partition.eof": True, "enable.auto.commit": False, "fetch.wait.max.ms": 10,
         }
     )  # fmt: skip
-    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    partitions = partitions or list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
     left = len(partitions)
     while left:
@@ -285,5 +285,5 @@ def read_all(shared: Settings, topic: str) -> Iterator[tuple[dict[str, str], byt
                 continue
             headers = {name: value.decode() for name, value in cast("list[tuple[str, bytes]]", message.headers() or [])}
             place = {"partition": str(message.partition()), "offset": str(message.offset())}
-            yield {"key": cast(bytes, message.key()).decode(), **place, **headers}, cast(bytes, message.value())
+            yield {"key": cast(bytes, message.key() or b"").decode(), **place, **headers}, cast(bytes, message.value())
     consumer.close()

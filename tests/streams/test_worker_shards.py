@@ -110,8 +110,8 @@ def test_producers_that_are_gone_are_forgotten_last_seen_first() -> None:
     one = shard()
     for offset in range(PRODUCERS_KEPT + 1):
         one.apply(offset, frame(0, producer=f"p{offset}"), None)
-    assert one.judge(99, frame(1, producer="p1")) is Verdict.NEXT
-    assert one.judge(99, frame(1, producer="p0")) is Verdict.HOLE
+    assert one.judge(PRODUCERS_KEPT + 1, frame(1, producer="p1")) is Verdict.NEXT
+    assert one.judge(PRODUCERS_KEPT + 1, frame(1, producer="p0")) is Verdict.HOLE
     assert len(one.snapshot().checkpoint.producers) == PRODUCERS_KEPT
 
 
