@@ -285,5 +285,5 @@ def read_all(shared: Settings, topic: str, partitions: Sequence[int] = ()) -> It
                 continue
             headers = {name: value.decode() for name, value in cast("list[tuple[str, bytes]]", message.headers() or [])}
             place = {"partition": str(message.partition()), "offset": str(message.offset())}
-            yield {"key": cast(bytes, message.key() or b"").decode(), **place, **headers}, cast(bytes, message.value())
+            yield {"key": (message.key() or b"").decode(), **place, **headers}, cast(bytes, message.value())
     consumer.close()

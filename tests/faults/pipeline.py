@@ -231,7 +231,7 @@ def blame(settings: Settings) -> str:
         for record, value in read_all(settings, output_topic(Output.TIME_ENTRY_STATE))
     }
     wrong = [key for key in expected.keys() | published.keys() if expected.get(key) != published.get(key)]
-    return f"worker: the frames give other entries, {wrong[:3]}" if wrong else "ingest: the frames give what was published"
+    return f"the worker: the frames give other entries {wrong[:3]}" if wrong else "not the worker: so say the frames"
 
 
 def _steady(row: Mapping[str, Any]) -> dict[str, Any]:
