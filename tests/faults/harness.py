@@ -196,13 +196,28 @@ class Feed:
         """Lose a frame: its number is never sent."""
         self._numbers[partition] += 1
 
+    def restart(self) -> None:
+        """Be another producer from now on."""
+        self._restart()
+
+    def marker(self, partition: int) -> None:
+        """Leave a hole of the log itself: the end of a transaction takes an offset."""
+        bootstrap = self._shared.kafka.client["bootstrap.servers"]
+        producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "marker"})
+        producer.init_transactions(20)
+        self.send(0)
+        producer.begin_transaction()
+        self._produce(partition, producer)
+        producer.commit_transaction(20)
+
     def repeat_last(self, partition: int) -> None:
         """Send the last frame again, as it was."""
         self._produce(partition)
 
-    def _produce(self, partition: int) -> None:
-        self._producer.produce(topics.changes_topic(Axis.PROJECT), self._last[partition], partition=partition)
-        self._producer.poll(0)
+    def _produce(self, partition: int, producer: Producer | None = None) -> None:
+        producer = producer or self._producer
+        producer.produce(topics.changes_topic(Axis.PROJECT), self._last[partition], partition=partition)
+        producer.poll(0)
 
     def _send_one_each(self) -> None:
         for partition in range(len(self._numbers)):
