@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
@@ -14,6 +15,7 @@ from faust.types import TP
 from tieout.reconcilers.changes import Frame
 from tieout.reconcilers.entities import Axis
 from tieout.streams.checkpoint import Checkpointer
+from tieout.streams.clock import monotonic_s
 from tieout.streams.clock import now_us
 from tieout.streams.downstream import Downstream
 from tieout.streams.handover import AXES, Handover, end_process
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 
 # A broker has one fetch in flight: a partition that is not in it waits until it returns, by Faust's default 1.5 s.
 _FETCH_WAIT_MS = 250
+_SEEK_S = 10.0
 _AXIS_OF = {changes_topic(axis): axis for axis in AXES}
 
 
@@ -39,6 +42,7 @@ class Agents:
         self._checkpointer = checkpointer
         self._handover = handover
         self._downstream = downstream
+        self._found_by_s = 0.0  # when a frame that we went back for must have come
         app.positions = self.position
         signals: list[tuple[Any, Callable[..., Awaitable[None]]]] = [
             (app.on_partitions_revoked, self._revoked),
@@ -76,14 +80,28 @@ class Agents:
         shard = self._checkpointer.shard(place)
         if shard is None:  # not ours any more, or not yet: it comes again
             return
-        frame = Frame.from_record(orjson.loads(event.value))
-        verdict = shard.judge(message.offset, frame)
+        await self._judged(shard, Frame.from_record(orjson.loads(event.value)), event)
+
+    async def _judged(self, shard: Shard, frame: Frame, event: Any) -> None:
+        offset = int(event.message.offset)
+        verdict = shard.judge(offset, frame)
         if verdict is Verdict.NEXT:
-            self._apply(shard, message.offset, frame, event)
+            self._apply(shard, offset, frame, event)
         elif verdict is Verdict.REPEAT:
+            shard.skip(offset)
             event.ack()
-        else:
-            await self._seek_once(shard, message, frame)
+        elif shard.sought_from is None:
+            await self._go_back(shard, event.message)
+        elif offset > shard.sought_from and monotonic_s() < self._found_by_s:
+            shard.sought_from = offset  # fetched before we went back
+        elif offset > shard.next_offset and await self._nothing_before(shard, offset):
+            shard.pass_gap(offset)
+            await self._judged(shard, frame, event)
+        elif self._checkpointer.shard(shard.place) is shard:
+            end_process(
+                f"{event.message.tp} offset {offset} is frame {frame.number} of {frame.producer}, "
+                f"and frames from offset {shard.next_offset} on are missing"
+            )
 
     def _apply(self, shard: Shard, offset: int, frame: Frame, event: Any) -> None:
         axis = shard.place.axis.value
@@ -93,20 +111,18 @@ class Agents:
         _show_latency(frame)
         gauge("tieout_frame_tick_timestamp_seconds", axis=axis).set(frame.now_us / 1e6)
 
-    async def _seek_once(self, shard: Shard, message: Any, frame: Frame) -> None:
-        """Go back to the first frame that is missing; when it does not come, stop rather than skip it."""
-        offset = int(message.offset)
-        if shard.sought_from is None:
-            log.warning("frames are missing before %s, offset %d: back to %d", message.tp, offset, shard.next_offset)
-            shard.sought_from = offset
+    async def _go_back(self, shard: Shard, message: Any) -> None:
+        """Seek once to the first frame that is missing; what was fetched before that still comes first."""
+        if message.tp in self._app.consumer.assignment():
+            log.warning("frames are missing before %s, offset %d", message.tp, message.offset)
+            shard.sought_from = int(message.offset)
+            self._found_by_s = monotonic_s() + _SEEK_S
             await self._app.consumer.seek_wait({message.tp: shard.next_offset})
-        elif offset > shard.sought_from:  # fetched before we went back
-            shard.sought_from = offset
-        else:
-            end_process(
-                f"{message.tp} offset {offset} is frame {frame.number} of {frame.producer}, "
-                f"and frames from offset {shard.next_offset} on are missing"
-            )
+
+    async def _nothing_before(self, shard: Shard, offset: int) -> bool:
+        """Whether the log, asked past Faust, has no frame between the last one applied and this one."""
+        found = await asyncio.to_thread(self._handover.first_frame, shard.place, shard.next_offset)
+        return found == offset and self._checkpointer.shard(shard.place) is shard
 
     async def _revoked(self, _app: Any, revoked: set[TP], **_: Any) -> None:
         await self._handover.revoked()

@@ -97,6 +97,10 @@ class Handover:
         """How many partitions an axis has."""
         return 1 if axis is Axis.CONTROL else self._settings.kafka.partitions
 
+    def first_frame(self, place: Place, offset: int) -> int | None:
+        """The offset of the first frame in the log from `offset` on; blocks."""
+        return _first_frame(self._settings.kafka_client(), place, offset)
+
     @property
     def missing(self) -> list[Place]:
         """Places that are ours and not restored."""
@@ -131,6 +135,18 @@ class Handover:
     def _check(self, generation: int) -> None:
         if generation != self._generation:
             raise StaleRestore
+
+
+def _first_frame(client: dict[str, Any], place: Place, offset: int) -> int | None:
+    consumer = Consumer({**client, "group.id": "tieout-restore", "enable.auto.commit": False})
+    try:
+        consumer.assign([TopicPartition(changes_topic(place.axis), place.partition, offset)])
+        for message in consumer.consume(1, _BROKER_S):
+            if message.error() is None:
+                return message.offset()
+        return None
+    finally:
+        consumer.close()
 
 
 def _check_frames(client: dict[str, Any], place: Place, next_offset: int) -> None:

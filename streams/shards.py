@@ -85,7 +85,7 @@ class Shard:
     def __init__(self, place: Place, epoch: int, state: State, reconciler: Reconciler, base: Checkpoint | None) -> None:
         self.place = place
         self.next_offset = base.next_offset if base else 0
-        self.sought_from: int | None = None  # offset of the frame behind a hole, once the consumer was sent back
+        self.sought_from: int | None = None  # the last offset behind a hole that came, once the consumer was sent back
         self._state = state
         self._reconciler = reconciler
         self._stamp = Stamp(epoch, 0)
@@ -115,11 +115,26 @@ class Shard:
         return self._pending.changes
 
     def judge(self, offset: int, frame: Frame) -> Verdict:
-        """Whether this frame is the next one. Offsets may have gaps; a producer's numbers may not."""
-        expected = self._producers.get(frame.producer, 0)
-        if offset < self.next_offset or frame.number < expected:
+        """Whether this frame is the next one.
+
+        A producer's numbers have no gaps, and neither have offsets: where one producer ends and the next begins, only
+        they tell that frames are missing.
+        """
+        if offset < self.next_offset:
             return Verdict.REPEAT
-        return Verdict.NEXT if frame.number == expected else Verdict.HOLE
+        expected = self._producers.get(frame.producer, 0)
+        if offset > self.next_offset or frame.number > expected:
+            return Verdict.HOLE
+        return Verdict.NEXT if frame.number == expected else Verdict.REPEAT
+
+    def skip(self, offset: int) -> None:
+        """Pass over a frame that was applied before."""
+        if offset >= self.next_offset:
+            self.next_offset, self.sought_from = offset + 1, None
+
+    def pass_gap(self, offset: int) -> None:
+        """There is nothing in the log before this offset (a transaction leaves a marker, for instance)."""
+        self.next_offset, self.sought_from = offset, None
 
     def apply(self, offset: int, frame: Frame, event: Any) -> None:
         """Apply the next frame; `event` is acknowledged when a checkpoint has it."""

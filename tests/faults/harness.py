@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, cast
@@ -34,6 +34,7 @@ from tieout.streams.tables import Place, progress
 WORKER: Final = Path(__file__).with_name("counting_worker.py")
 SESSION_MS: Final = 6_000
 KEYS: Final = 997  # a partition
+RESTART_SHARE: Final = 0.2  # of the rounds of a feed in the background after which it is another producer
 EXIT_AGAIN: Final = 70
 SEED: Final = int(os.environ.get("TIEOUT_TEST_SEED", "20260310"))
 KILLS: Final = int(os.environ.get("TIEOUT_TEST_KILLS", "3"))
@@ -144,6 +145,7 @@ class Feed:
         self._size = changes_a_frame
         self._numbers = [0] * shared.kafka.partitions
         self._last = [b""] * shared.kafka.partitions
+        self._seed, self._restarts = seed, 0
         self._producer_id = f"feed-{seed}"
         self._producer = Producer({**shared.kafka_client(), "enable.idempotence": True, "linger.ms": 5})
         self._stop = threading.Event()
@@ -168,14 +170,17 @@ class Feed:
             self._thread.join()
             assert self._producer.flush(60) == 0
 
-    def restart(self) -> None:
+    def _restart(self) -> None:
         """As an ingest that was restarted: a new producer, numbers from 0."""
-        self._producer_id += "+"
+        self._restarts += 1
+        self._producer_id = f"feed-{self._seed}-{self._restarts}"
         self._numbers = [0] * len(self._numbers)
 
     def _run(self, pause_s: float) -> None:
         while not self._stop.wait(pause_s):
             self._send_one_each()
+            if self._random.random() < RESTART_SHARE:
+                self._restart()
 
     def send_keys(self, partition: int, keys: list[str]) -> None:
         """One frame with one change of each key."""
@@ -191,13 +196,28 @@ class Feed:
         """Lose a frame: its number is never sent."""
         self._numbers[partition] += 1
 
+    def restart(self) -> None:
+        """Be another producer from now on."""
+        self._restart()
+
+    def marker(self, partition: int) -> None:
+        """Leave a hole of the log itself: the end of a transaction takes an offset."""
+        bootstrap = self._shared.kafka.client["bootstrap.servers"]
+        producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "marker"})
+        producer.init_transactions(20)
+        self.send(0)
+        producer.begin_transaction()
+        self._produce(partition, producer)
+        producer.commit_transaction(20)
+
     def repeat_last(self, partition: int) -> None:
         """Send the last frame again, as it was."""
         self._produce(partition)
 
-    def _produce(self, partition: int) -> None:
-        self._producer.produce(topics.changes_topic(Axis.PROJECT), self._last[partition], partition=partition)
-        self._producer.poll(0)
+    def _produce(self, partition: int, producer: Producer | None = None) -> None:
+        producer = producer or self._producer
+        producer.produce(topics.changes_topic(Axis.PROJECT), self._last[partition], partition=partition)
+        producer.poll(0)
 
     def _send_one_each(self) -> None:
         for partition in range(len(self._numbers)):
@@ -260,15 +280,15 @@ def counted(shared: Settings) -> Counter[str]:
     return Counter(rows)
 
 
-def read_all(shared: Settings, topic: str) -> Iterator[tuple[dict[str, str], bytes]]:
-    """(key, partition, offset and headers, value) of all committed records of a topic."""
+def read_all(shared: Settings, topic: str, partitions: Sequence[int] = ()) -> Iterator[tuple[dict[str, str], bytes]]:
+    """(key, partition, offset and headers, value) of all committed records of a topic, or of some partitions."""
     consumer = Consumer(
         {
             **shared.kafka_client(), "group.id": "verdict", "isolation.level": "read_committed",
             "enable.partition.eof": True, "enable.auto.commit": False, "fetch.wait.max.ms": 10,
         }
     )  # fmt: skip
-    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+    partitions = partitions or list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
     left = len(partitions)
     while left:
@@ -280,5 +300,5 @@ def read_all(shared: Settings, topic: str) -> Iterator[tuple[dict[str, str], byt
                 continue
             headers = {name: value.decode() for name, value in cast("list[tuple[str, bytes]]", message.headers() or [])}
             place = {"partition": str(message.partition()), "offset": str(message.offset())}
-            yield {"key": cast(bytes, message.key()).decode(), **place, **headers}, cast(bytes, message.value())
+            yield {"key": (message.key() or b"").decode(), **place, **headers}, cast(bytes, message.value())
     consumer.close()

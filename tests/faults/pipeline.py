@@ -5,17 +5,24 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
 from faults.harness import SESSION_MS, Proc, environment, read_all, wait_until
 
+from tieout.codecs.avro import RowReader
+from tieout.codecs.framing import unframe
+from tieout.reconcilers.changes import Frame
+from tieout.reconcilers.engine import State, apply
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import Output
+from tieout.reconcilers.policy import Policy
+from tieout.schemas import avsc
 from tieout.streams import demo, replay
 from tieout.streams.pressure import GroupProgress
 from tieout.streams.settings import Settings
@@ -208,6 +215,27 @@ def differences(streamed: Path, expected: Path) -> dict[str, dict[str, Any]]:
             examples = {"lost": list(lost)[:2], "surplus": list(surplus)[:2]}
             found[what] = {"of": rows[1].total(), "n_lost": lost.total(), "n_surplus": surplus.total(), **examples}
     return found
+
+
+def blame(settings: Settings) -> str:
+    """Who went wrong: apply the frames of the log here, and compare with the entries that the worker published."""
+    expected: dict[str, Any] = {}
+    for number in range(settings.kafka.partitions):
+        state = State(Axis.PROJECT, number, settings.kafka.partitions, Policy())
+        for _, value in read_all(settings, changes_topic(Axis.PROJECT), [number]):
+            outcomes = apply(state, Frame.from_record(orjson.loads(value)))
+            expected |= {o.key: _steady(o.row or {}) for o in outcomes if o.output is Output.TIME_ENTRY_STATE}
+    reader = RowReader(avsc(Output.TIME_ENTRY_STATE.value))
+    published = {
+        record["key"]: _steady(reader.read(unframe(value).payload))
+        for record, value in read_all(settings, output_topic(Output.TIME_ENTRY_STATE))
+    }
+    wrong = [key for key in expected.keys() | published.keys() if expected.get(key) != published.get(key)]
+    return f"the worker: the frames give other entries {wrong[:3]}" if wrong else "not the worker: so say the frames"
+
+
+def _steady(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("updated_at", "version")}
 
 
 def repeated_events(settings: Settings) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from brokers import KafkaCluster
 from confluent_kafka.admin import AdminClient
 from faults.harness import KILLS, RESTARTS, SEED
-from faults.pipeline import ROLES, Pipeline, StoryFeed, differences, repeated_events, replayed
+from faults.pipeline import ROLES, Pipeline, StoryFeed, blame, differences, repeated_events, replayed
 
 from tieout.reconcilers.engine import TABLES
 from tieout.streams import topics
@@ -78,4 +78,5 @@ def judge(pipeline: Pipeline, feed: StoryFeed, story: Story) -> None:
     pipeline.settle()
     pipeline.stop()
     assert repeated_events(pipeline.settings) == []
-    assert differences(pipeline.settings.sink.path, replayed(story, pipeline)) == {}
+    found = differences(pipeline.settings.sink.path, replayed(story, pipeline))
+    assert found == {}, f"{blame(pipeline.settings)}; {found}"

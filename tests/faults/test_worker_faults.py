@@ -134,6 +134,19 @@ def test_missing_frames_stop_the_worker(shared: Settings, tmp_path: Path) -> Non
         assert "frames from offset 2 on are missing" in worker.log.read_text()
 
 
+def test_a_gap_of_the_log_itself_is_passed(shared: Settings, tmp_path: Path) -> None:
+    """A transaction's marker takes an offset; nothing is missing, and the worker finds that out by itself."""
+    feed = Feed(shared, SEED)
+    feed.send(3)
+    feed.marker(0)
+    feed.restart()
+    feed.send(3)
+    with harness.workers(shared, tmp_path) as (worker,):
+        wait_applied(shared, [worker])
+        harness.verdict(shared, feed.sent)
+        assert "frames are missing before" in worker.log.read_text(), "it did not look"
+
+
 def test_frames_that_come_twice_are_applied_once(shared: Settings, tmp_path: Path) -> None:
     """The producer of frames repeats one (same producer, same number)."""
     feed = Feed(shared, SEED)

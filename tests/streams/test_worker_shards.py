@@ -29,11 +29,12 @@ def frame(number: int, *keys: str, producer: str = "p") -> Frame:
 GUARD: list[tuple[str, int, Frame, Verdict]] = [
     # what                      offset  frame                         verdict
     ("the next one",               10,  frame(3),                     Verdict.NEXT),
-    ("offsets may have gaps",      17,  frame(3),                     Verdict.NEXT),
     ("a new producer",             10,  frame(0, producer="q"),       Verdict.NEXT),
     ("read again",                  9,  frame(3),                     Verdict.REPEAT),
     ("sent again",                 10,  frame(2),                     Verdict.REPEAT),
     ("one is missing",             10,  frame(4),                     Verdict.HOLE),
+    ("offsets are missing",        12,  frame(3),                     Verdict.HOLE),
+    ("the end of a producer is",   12,  frame(0, producer="q"),       Verdict.HOLE),
     ("the new one's first",        10,  frame(1, producer="q"),       Verdict.HOLE),
 ]  # fmt: skip
 
@@ -42,6 +43,24 @@ GUARD: list[tuple[str, int, Frame, Verdict]] = [
 def test_the_guard(what: str, offset: int, given: Frame, verdict: Verdict) -> None:
     restored = shard(Checkpoint(4, 9, 10, {}, None, {"p": 3}))
     assert restored.judge(offset, given) is verdict
+
+
+def test_a_gap_of_the_log_itself_is_passed() -> None:
+    one = shard(Checkpoint(4, 9, 10, {}, None, {"p": 3}))
+    one.sought_from = 15
+    one.pass_gap(12)
+    assert one.judge(12, frame(4)) is Verdict.HOLE, "a number is missing all the same"
+    assert one.judge(12, frame(3)) is Verdict.NEXT
+    assert one.sought_from is None
+
+
+def test_a_frame_that_was_sent_twice_is_passed_over() -> None:
+    one = shard(Checkpoint(4, 9, 10, {}, None, {"p": 3}))
+    assert one.judge(10, frame(2)) is Verdict.REPEAT
+    one.skip(10)
+    assert one.judge(11, frame(3)) is Verdict.NEXT
+    one.skip(5)
+    assert one.next_offset == 11
 
 
 def test_a_snapshot_is_cut_off_and_numbered() -> None:
@@ -90,8 +109,8 @@ def test_producers_that_are_gone_are_forgotten_last_seen_first() -> None:
     one = shard()
     for offset in range(PRODUCERS_KEPT + 1):
         one.apply(offset, frame(0, producer=f"p{offset}"), None)
-    assert one.judge(99, frame(1, producer="p1")) is Verdict.NEXT
-    assert one.judge(99, frame(1, producer="p0")) is Verdict.HOLE
+    assert one.judge(PRODUCERS_KEPT + 1, frame(1, producer="p1")) is Verdict.NEXT
+    assert one.judge(PRODUCERS_KEPT + 1, frame(1, producer="p0")) is Verdict.HOLE
     assert len(one.snapshot().checkpoint.producers) == PRODUCERS_KEPT
 
 
