@@ -59,6 +59,12 @@ def kafka(kafka_cluster: KafkaCluster) -> KafkaCluster:
 
 
 @pytest.fixture
+def kafka_alone() -> Iterator[KafkaCluster]:
+    """A broker of the test's own, whose log cleaner no other test has kept busy."""
+    yield from _cluster(1)
+
+
+@pytest.fixture
 def kafka3(kafka3_cluster: KafkaCluster) -> KafkaCluster:
     """Three Apache Kafka brokers, all up, without topics."""
     for node in kafka3_cluster.nodes:

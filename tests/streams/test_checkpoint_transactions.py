@@ -171,9 +171,9 @@ def test_outputs_of_an_unfinished_checkpoint_are_invisible(client: dict[str, Any
 
 
 @pytest.mark.kafka
-def test_compacted_changelogs_restore_the_same(kafka: KafkaCluster) -> None:
+def test_compacted_changelogs_restore_the_same(kafka_alone: KafkaCluster) -> None:
     """Many versions of a few keys by several owners; the cleaner leaves the last of each, ledger included."""
-    client = prepared(Broker("kafka", kafka))
+    client = prepared(Broker("kafka", kafka_alone))
     for _ in range(3):
         owner = Owner(client)
         for _ in range(15):
