@@ -15,8 +15,7 @@ from faust.types import TP
 from tieout.reconcilers.changes import Frame
 from tieout.reconcilers.entities import Axis
 from tieout.streams.checkpoint import Checkpointer
-from tieout.streams.clock import monotonic_s
-from tieout.streams.clock import now_us
+from tieout.streams.clock import monotonic_s, now_us
 from tieout.streams.downstream import Downstream
 from tieout.streams.handover import AXES, Handover, end_process
 from tieout.streams.metrics import counter, gauge, histogram

@@ -181,7 +181,7 @@ def test_compacted_changelogs_restore_the_same(kafka_alone: KafkaCluster) -> Non
         time.sleep(0.2)
     topics = (table_topic("counts"), table_topic(LEDGER))
     before = [records(client, topic) for topic in topics]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while any(records(client, topic) > count / 2 for topic, count in zip(topics, before, strict=True)):
         assert time.monotonic() < deadline, "the cleaner did nothing"
         owner.writer.write(owner.apply("a"))  # a new segment, so that the old one may be cleaned
