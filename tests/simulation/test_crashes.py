@@ -169,5 +169,6 @@ def differences(expected: Answers, found: Answers) -> dict[str, Any]:
         left, right = expected.get(key) or {}, found.get(key) or {}
         if left != right:
             fields = {n: (left.get(n), right.get(n)) for n in left.keys() | right.keys() if left.get(n) != right.get(n)}
-            wrong[f"{key[0].value} {(left or right).get('code', '')} {(left or right).get('business_key', key[1])}"] = fields
+            code, name = ((left or right).get(field, key[1]) for field in ("code", "business_key"))
+            wrong[f"{key[0].value} {code} {name}"] = fields
     return wrong
