@@ -17,6 +17,7 @@ import mode.loop
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from tieout.reconcilers.outcomes import Output
 from tieout.streams.agents import Agents, WorkerApp
 from tieout.streams.checkpoint import Checkpointer, Outputs
 from tieout.streams.clock import monotonic_s
@@ -28,11 +29,12 @@ from tieout.streams.outputs import encoders
 from tieout.streams.pressure import RecordsLost
 from tieout.streams.settings import Settings
 from tieout.streams.shards import Reconciler
-from tieout.streams.topics import LEDGER, changes_topic, table_topic
+from tieout.streams.topics import LEDGER, changes_topic, output_topic, table_topic
 
 log = logging.getLogger(__name__)
 
 EXIT_FAILED: Final = 1
+EXIT_CONFIGURATION: Final = 3
 EXIT_UNREACHABLE: Final = 4
 PINNED: Final = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0.14.0"}
 _STOP_S: Final = 15.0  # then the process ends whatever hangs: supervisors kill after 20
@@ -44,7 +46,11 @@ _BROKER_S: Final = 15.0
 
 
 class StartError(Exception):
-    """This process must not start; the message says what to do."""
+    """This process must not start; the message says what to do, `code` is its exit code."""
+
+    def __init__(self, message: str, code: int = EXIT_UNREACHABLE) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def run(settings: Settings, reconciler: Reconciler | None = None, *, sink: bool = True) -> int:
@@ -52,14 +58,15 @@ def run(settings: Settings, reconciler: Reconciler | None = None, *, sink: bool 
 
     `sink` False: nobody reads the outputs, and on the embedded broker they may be forgotten.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the loop takes over: nothing is held yet
-    reconciler = reconciler or engine(settings)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the loop takes over: nothing is held yet
     try:
         check_packages()
+        reconciler = reconciler or engine(settings)
         check_topics(settings, reconciler.tables)
     except StartError as error:
         log.critical("%s", error)
-        return EXIT_UNREACHABLE
+        return error.code
     mode.loop.use("uvloop")
     calm_collector()
     with OpsServer(settings.ops, "worker") as ops, asyncio.Runner() as runner:
@@ -77,11 +84,14 @@ def calm_collector() -> None:
 
 
 def engine(settings: Settings) -> Reconciler:
-    """The reconcilers with the policy of the settings."""
+    """The reconcilers with the policy of the settings; StartError when the policy is not valid."""
     from tieout.reconcilers.engine import TABLES, State, apply, settle
-    from tieout.reconcilers.policy import Policy
+    from tieout.reconcilers.policy import Policy, PolicyError
 
-    policy = Policy.from_mapping(settings.policy)
+    try:
+        policy = Policy.from_mapping(settings.policy)
+    except PolicyError as error:
+        raise StartError(f"[policy] is not valid: {error}", EXIT_CONFIGURATION) from error
     return Reconciler(lambda axis, number, count: State(axis, number, count, policy), apply, settle, TABLES)
 
 
@@ -89,9 +99,11 @@ def check_packages() -> None:
     """StartError unless Faust is exactly what the worker was proven with: it relies on its internals."""
     for package, wanted in PINNED.items():
         if (found := version(package)) != wanted:
-            raise StartError(f"{package} is {found}, expected {wanted}: install requirements.txt")
+            message = f"{package} is {found}, expected {wanted}: install requirements.txt"
+            raise StartError(message, EXIT_FAILED)
     if getattr(faust.streams, "_CStreamIterator", None) is None:
-        raise StartError("Faust's compiled stream iterator is missing (NO_CYTHON?): the other one acknowledges skips")
+        message = "Faust's compiled stream iterator is missing (NO_CYTHON?): the other one acknowledges what it skips"
+        raise StartError(message, EXIT_FAILED)
     faust.serializers.codecs.codecs.pop("pickle", None)  # it would run code that a message brings
     faust.serializers.codecs.get_codec("raw")  # the first look-up reads every installed package's metadata
 
@@ -109,6 +121,8 @@ def check_topics(settings: Settings, tables: tuple[str, ...]) -> None:
             count = len(found[topic].partitions) if topic in found else 0
             if count != wanted:
                 raise StartError(f"{topic} has {count} partitions, expected {wanted}: run `tieout topics apply`")
+    if missing := [topic for topic in map(output_topic, Output) if topic not in found]:
+        raise StartError(f"{', '.join(missing)} missing: run `tieout topics apply`")
 
 
 def faust_app(settings: Settings) -> WorkerApp:

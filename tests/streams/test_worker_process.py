@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import faust
 import pytest
 from conftest import Broker
 from faults import harness
@@ -16,6 +17,7 @@ from faults.harness import Feed, Proc, counted, wait_applied, wait_until
 
 from tieout.streams.settings import Settings
 from tieout.streams.topics import desired
+from tieout.streams.worker import PINNED, StartError, check_packages, engine
 
 
 @pytest.fixture
@@ -76,6 +78,25 @@ def test_without_its_topics_it_says_what_to_do(broker: Broker, tmp_path: Path) -
     with harness.workers(harness.settings(broker.bootstrap), tmp_path) as (worker,):
         assert worker.process.wait(40) == 4
         assert "has 0 partitions, expected 4: run `tieout topics apply`" in worker.log_now()
+
+
+@pytest.mark.parametrize(("package", "found"), [("aiokafka", "0.13.0"), ("faust-streaming", "0.15.4")])
+def test_other_packages_than_proven_are_refused(monkeypatch: pytest.MonkeyPatch, package: str, found: str) -> None:
+    versions = {**PINNED, package: found}
+    monkeypatch.setattr("tieout.streams.worker.version", versions.__getitem__)
+    with pytest.raises(StartError, match=f"{package} is {found}, expected {PINNED[package]}"):
+        check_packages()
+
+
+def test_what_is_pinned_is_installed_and_pickle_is_gone() -> None:
+    check_packages()
+    assert "pickle" not in faust.serializers.codecs.codecs
+
+
+def test_a_policy_that_is_not_valid_is_refused() -> None:
+    with pytest.raises(StartError, match=r"\[policy\] is not valid") as caught:
+        engine(Settings(policy={"no_such_rule": 1}))
+    assert caught.value.code == 3
 
 
 def test_without_a_broker_it_says_so(tmp_path: Path) -> None:
