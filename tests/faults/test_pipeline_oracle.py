@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from brokers import KafkaCluster
 from confluent_kafka.admin import AdminClient
-from faults.pipeline import Pipeline, StoryFeed, differences, replayed
+from faults.pipeline import ROLES, Pipeline, StoryFeed, differences, replayed
 from oracle import compare, oracle
 
 from tieout.reconcilers.engine import TABLES
@@ -19,7 +22,17 @@ from tieout.streams.simulate.story import tell
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 
 
-def test_the_stream_equals_the_replay_and_the_oracle(kafka: KafkaCluster, tmp_path: Path) -> None:
+def lint_metrics(pipeline: Pipeline, promtool: str) -> None:
+    """What each live process exposes passes Prometheus' own linter."""
+    for role in ROLES:
+        found = re.search(r"metrics and probes on (http://[\d.:]+)", pipeline.started(role).log_now())
+        assert found, role
+        with urlopen(f"{found[1]}/metrics", timeout=10) as answer:
+            said = subprocess.run([promtool, "check", "metrics"], input=answer.read(), capture_output=True, check=False)
+        assert (role, said.returncode, said.stdout.decode(), said.stderr.decode()) == (role, 0, "", "")
+
+
+def test_the_stream_equals_the_replay_and_the_oracle(kafka: KafkaCluster, promtool: str, tmp_path: Path) -> None:
     """Four weeks of the simulated firm, undisturbed and as fast as they go."""
     story = tell()
     pipeline = Pipeline(kafka.bootstrap, tmp_path)
@@ -30,6 +43,7 @@ def test_the_stream_equals_the_replay_and_the_oracle(kafka: KafkaCluster, tmp_pa
     with pipeline.running():
         StoryFeed(pipeline.settings, story).rest()
         pipeline.settle()
+        lint_metrics(pipeline, promtool)
         pipeline.stop()
     again = replayed(story, pipeline)
     assert differences(pipeline.settings.sink.path, again) == {}
