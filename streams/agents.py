@@ -167,6 +167,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         ours = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
         try:
+            self.tp_last_committed_at.update(dict.fromkeys(ours, monotonic_s()))
             await consumer.commit({driver.ensure_aiokafka_TP(tp): offset for tp, offset in ours.items()})
         except Exception as error:
             log.info("offsets were not committed: %s", error)

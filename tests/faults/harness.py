@@ -290,13 +290,13 @@ def read_all(shared: Settings, topic: str, partitions: Sequence[int] = ()) -> It
     )  # fmt: skip
     partitions = partitions or list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-    left = len(partitions)
-    while left:
+    unread = set(partitions)  # one that is still written to may reach its end more than once
+    while unread:
         for message in consumer.consume(1_000, 0.05):
             error: KafkaError | None = message.error()
             if error is not None:
                 assert error.code() == KafkaError._PARTITION_EOF, error
-                left -= 1
+                unread.discard(cast(int, message.partition()))
                 continue
             headers = {name: value.decode() for name, value in cast("list[tuple[str, bytes]]", message.headers() or [])}
             place = {"partition": str(message.partition()), "offset": str(message.offset())}

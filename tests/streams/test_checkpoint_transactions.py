@@ -277,11 +277,11 @@ def read(client: dict[str, Any], topic: str) -> Iterator[tuple[dict[str, bytes],
     reading = {"isolation.level": "read_committed", "enable.partition.eof": True, "fetch.wait.max.ms": 10}
     consumer = Consumer({**client, "group.id": "test", **reading})
     consumer.assign([TopicPartition(topic, partition, 0) for partition in range(2)])
-    left = 2
-    while left:
+    unread = {0, 1}
+    while unread:
         for message in consumer.consume(100, 0.1):
             if message.error() is not None:
-                left -= 1
+                unread.discard(cast(int, message.partition()))
                 continue
             yield dict(cast("list[tuple[str, bytes]]", message.headers() or [])), cast(bytes, message.value())
     consumer.close()
