@@ -102,7 +102,7 @@ class Node:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self._command, "kafka.Kafka", str(self.properties)],
-                stdout=log, stderr=log, cwd=self.folder, preexec_fn=_die_with_parent,
+                stdout=log, stderr=log, cwd=self.folder, preexec_fn=die_with_parent,
             )  # fmt: skip
 
     def signal(self, number: signal.Signals) -> None:
@@ -310,7 +310,7 @@ def _until(holds: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """A test run that is killed must not leave a JVM behind (Linux: PR_SET_PDEATHSIG)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)

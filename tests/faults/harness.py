@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, cast
 
 import orjson
+from brokers import die_with_parent
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from faults.counting import TABLES
@@ -72,7 +73,9 @@ class Proc:
     def start(self) -> None:
         self._log_from = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, env=self._env, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._command, env=self._env, stdout=log, stderr=log, preexec_fn=die_with_parent
+            )
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
