@@ -16,12 +16,16 @@ from tieout.schemas import avsc
 
 Row = Mapping[str, Any]
 
+_NUMBER: Final = "out.append(value << 1) if 0 <= value < 64 else number(out, value)"
 _VALUE: Final = {
-    "string": "data = value.encode(); number(out, len(data) << 1); out += data",
+    "string": "out += texts.get(value) or text(value)",
     "boolean": "out.append(1 if value else 0)",
-    "int": "number(out, (value << 1) ^ (value >> 63))",
-    "long": "number(out, (value << 1) ^ (value >> 63))",
+    "int": _NUMBER,
+    "long": _NUMBER,
 }
+_TEXTS_KEPT: Final = 20_000  # codes, states and units come again and again; what is longer hardly does
+_TEXT_LENGTH: Final = 40
+_texts: dict[str, bytes] = {}
 
 
 def encoders() -> dict[Output, Callable[[Row], bytes]]:
@@ -34,31 +38,36 @@ def encoders() -> dict[Output, Callable[[Row], bytes]]:
 
 def row_encoder(schema: Mapping[str, Any], schema_id: int) -> Callable[[Row], bytes]:
     """A function that encodes a row of a flat schema; ValueError when one is missing, unknown or of another type."""
-    fields = schema["fields"]
-    source = "\n    ".join(["def encode(row):", "out = bytearray(head)", *map(_statement, fields), "return bytes(out)"])
-    space: dict[str, Any] = {"head": header(schema_id), "number": _number}
-    exec(compile(source, f"<encoder of {schema['name']}>", "exec"), space)
-    encode, names = space["encode"], {field["name"] for field in fields}
+    names, head = {field["name"] for field in schema["fields"]}, header(schema_id)
+    whole, partial = (_compiled(schema, head, value) for value in ("row[{!r}]", "row.get({!r})"))
 
-    def checked(row: Row) -> bytes:
-        if not row.keys() <= names:
-            raise ValueError(f"{schema['name']}: unknown fields {sorted(row.keys() - names)}")
+    def encode(row: Row) -> bytes:
         try:
-            data: bytes = encode(row)
-            return data
+            if len(row) == len(names):  # an unknown field then means that another is missing
+                return whole(row)
+            if row.keys() <= names:
+                return partial(row)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"{schema['name']}: a field is missing or has another type ({error}): {row}") from error
+        raise ValueError(f"{schema['name']}: unknown fields {sorted(row.keys() - names)}")
 
-    return checked
+    return encode
 
 
-def _statement(field: Mapping[str, Any]) -> str:
-    """The line that writes one field; a nullable one may be left out of the row."""
-    name, kind = field["name"], field["type"]
-    if isinstance(kind, list):
-        value = _VALUE[_primitive(kind[1])]
-        return f"value = row.get({name!r})\n    if value is None: out.append(0)\n    else: out.append(2); {value}"
-    return f"value = row[{name!r}]; {_VALUE[_primitive(kind)]}"
+def _compiled(schema: Mapping[str, Any], head: bytes, nullable: str) -> Callable[[Row], bytes]:
+    """The straight-line function; `nullable` is how it reads a field that may be left out."""
+    lines = ["def encode(row):", "out = bytearray(head)"]
+    for field in schema["fields"]:
+        name, kind = field["name"], field["type"]
+        if isinstance(kind, list):
+            lines += [f"value = {nullable.format(name)}", "if value is None: out.append(0)"]
+            lines += [f"else: out.append(2); {_VALUE[_primitive(kind[1])]}"]
+        else:
+            lines += [f"value = row[{name!r}]; {_VALUE[_primitive(kind)]}"]
+    space: dict[str, Any] = {"head": head, "number": _number, "text": _text, "texts": _texts}
+    exec(compile("\n    ".join([*lines, "return bytes(out)"]), f"<encoder of {schema['name']}>", "exec"), space)
+    encode: Callable[[Row], bytes] = space["encode"]
+    return encode
 
 
 def _primitive(kind: Any) -> str:
@@ -66,13 +75,23 @@ def _primitive(kind: Any) -> str:
     return str(kind["type"] if isinstance(kind, Mapping) else kind)
 
 
-def _number(out: bytearray, zigzag: int) -> None:
-    """Append a variable-length number of at most 64 bits."""
-    if zigzag < 0x80:
-        out.append(zigzag)
-        return
+def _text(value: str) -> bytes:
+    """A text with its length in front."""
+    data, out = value.encode(), bytearray()
+    _number(out, len(data))
+    made = bytes(out) + data
+    if len(data) <= _TEXT_LENGTH:
+        if len(_texts) >= _TEXTS_KEPT:
+            _texts.clear()
+        _texts[value] = made
+    return made
+
+
+def _number(out: bytearray, value: int) -> None:
+    """Append a number of at most 64 bits, zigzag and of variable length."""
+    zigzag = (value << 1) ^ (value >> 63)
     if zigzag >> 64:
-        raise ValueError("a number does not fit into 64 bits")
+        raise ValueError(f"{value} does not fit into 64 bits")
     while zigzag >= 0x80:
         out.append(zigzag & 0x7F | 0x80)
         zigzag >>= 7
