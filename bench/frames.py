@@ -70,7 +70,7 @@ def prefill(settings: Settings, frames: list[Outgoing], embedded: EmbeddedBroker
         admin = AdminClient(settings.kafka_client())  # its answers die with it
         for future in admin.create_topics(new).values():
             future.result(30)
-    producer = Producer(settings.kafka_client({"enable.idempotence": True, "queue.buffering.max.messages": 1_000_000}))
+    producer = Producer(settings.kafka_producer({"queue.buffering.max.messages": 1_000_000}))
     for axis, partition, frame in frames:
         producer.produce(topics.changes_topic(axis), orjson.dumps(frame.to_record()), partition=partition)
     events = 0

@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 _TRANSACTION_MS: Final = 15_000  # a worker that died holds back readers of committed rows for no longer than this
 _RETRY_S: Final = 30.0  # then the process ends, and its successor restores
 _FENCED: Final = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
-_CONSUMER_ONLY: Final = ("session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "group.instance.id")
 
 Headers = list[tuple[str, str | bytes | None]]
 OnDelivery = Callable[[KafkaError | None, Message], None]
@@ -61,7 +60,8 @@ class Writer:
         self._tables = _Topics(place.axis)
         self._producer = Producer(
             {
-                **{name: value for name, value in client.items() if name not in _CONSUMER_ONLY},
+                **client,
+                "max.in.flight.requests.per.connection": 5,  # a transaction fails aloud where order was lost
                 "transactional.id": f"{group}-{place.axis.value}-{place.partition}",
                 "transaction.timeout.ms": _TRANSACTION_MS,
                 "linger.ms": 5,

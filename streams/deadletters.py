@@ -137,9 +137,7 @@ def replay(settings: Settings, letters: Iterable[Letter]) -> int:
     """
     from confluent_kafka import Producer
 
-    producer = Producer(settings.kafka_client({
-        "transactional.id": f"{settings.kafka.group}-dead-letters", "enable.idempotence": True,
-    }))
+    producer = Producer(settings.kafka_producer({"transactional.id": f"{settings.kafka.group}-dead-letters"}))
     producer.init_transactions(_TIMEOUT_S)
     sent = 0
     for letter in letters:

@@ -95,7 +95,7 @@ class IngestRole:
         self._consumer = Consumer(settings.kafka_client(_consumer_options(settings)))
         self._ends = Ends(self._consumer, settings.kafka_client())
         self._alignment = Alignment(self._ends) if settings.clock == "log" else None
-        self._producer = Producer(settings.kafka_client(PRODUCER))
+        self._producer = Producer(settings.kafka_producer(PRODUCER))
         self._outbox = Outbox(self._producer)
         self._ops = OpsServer(settings.ops, "ingest")
         self._ops.check("loop", self._alive, "live")

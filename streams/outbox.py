@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
     from tieout.streams.settings import Settings
 
-PRODUCER: Final[dict[str, Any]] = {
-    "enable.idempotence": True, "linger.ms": 2, "compression.type": "lz4", "message.max.bytes": 2_000_000,
-}
+PRODUCER: Final[dict[str, Any]] = {"linger.ms": 2, "compression.type": "lz4", "message.max.bytes": 2_000_000}
 _TIMEOUT_S: Final = 30.0
 
 

@@ -46,6 +46,7 @@ Positive = Annotated[int, Field(gt=0)]
 
 DEFAULT_FILE = Path("tieout.toml")
 DEFAULT_SECRETS = Path("/run/secrets")
+_CONSUMER_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "group.instance.id")
 SECRET_WORDS = ("password", "secret", "token", "key.pem", "sasl.oauthbearer.config", "user.info")
 
 
@@ -165,6 +166,15 @@ class Settings(_Section):
     def kafka_client(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A confluent-kafka configuration: `kafka.client` and, over it, what this client needs."""
         return {**self.kafka.client, **(overrides or {})}
+
+    def kafka_producer(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The same for a producer whose records arrive in order, each once.
+
+        One request at a time: of several, a broker that does not know a new partition yet can refuse the first and take
+        the second, and then no retry of the first succeeds (KAFKA-15591, silent for idempotent producers).
+        """
+        client = {name: value for name, value in self.kafka.client.items() if name not in _CONSUMER_ONLY}
+        return {**client, "enable.idempotence": True, "max.in.flight.requests.per.connection": 1, **(overrides or {})}
 
     def group(self, role: Role) -> str:
         """The consumer group of a role: 'tieout-worker'."""

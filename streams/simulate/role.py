@@ -28,7 +28,7 @@ __all__ = ["NotWritten", "Options", "RecordsLost", "read_truth", "run", "write_t
 HOURS_PER_S: Final = 15.0
 _AHEAD_BYTES: Final = 1_500_000  # unread on one raw partition; the embedded broker forgets beyond 5 MB
 _WAIT_S: Final = 30.0
-_PRODUCER: Final = {"linger.ms": 0, "acks": "all", "enable.idempotence": True}
+_PRODUCER: Final = {"linger.ms": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def _play(settings: Settings, story: Story, hours_per_s: float, stop: Callable[[
 
     from tieout.streams.pressure import GroupProgress, Pressure, forgets
 
-    producer = Producer(settings.kafka_client(_PRODUCER))
+    producer = Producer(settings.kafka_producer(_PRODUCER))
     _ensure_topics(settings, producer)
     standings = GroupProgress(settings, settings.group("ingest"))
     pressure = Pressure(standings, _AHEAD_BYTES, lossy=forgets(producer.list_topics(timeout=_WAIT_S).cluster_id))

@@ -150,7 +150,7 @@ class Feed:
         self._last = [b""] * shared.kafka.partitions
         self._seed, self._restarts = seed, 0
         self._producer_id = f"feed-{seed}"
-        self._producer = Producer({**shared.kafka_client(), "enable.idempotence": True, "linger.ms": 5})
+        self._producer = Producer(shared.kafka_producer({"linger.ms": 5}))
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 

@@ -150,7 +150,7 @@ class StoryFeed:
 
     def __init__(self, settings: Settings, story: Story) -> None:
         self._records = story.records
-        self._producer = Producer(settings.kafka_client({"enable.idempotence": True, "linger.ms": 5}))
+        self._producer = Producer(settings.kafka_producer({"linger.ms": 5}))
         self._at = 0
 
     @contextmanager

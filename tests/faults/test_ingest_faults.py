@@ -80,7 +80,7 @@ class Feed(threading.Thread):
     def __init__(self, settings: Settings, seed: int) -> None:
         super().__init__(daemon=True)
         self._random = random.Random(seed)
-        self._writer = Producer(settings.kafka_client({"enable.idempotence": True}))
+        self._writer = Producer(settings.kafka_producer())
         self._done = threading.Event()
         self.number = 0
 

@@ -180,3 +180,14 @@ def test_sasl_without_tls_is_refused_for_faust(tmp_path: Path) -> None:
     settings = load(write(tmp_path, GOOD), {"TIEOUT_KAFKA__CLIENT__SECURITY_PROTOCOL": "SASL_PLAINTEXT"})
     with pytest.raises(ValueError, match="use SASL_SSL"):
         settings.faust_credentials()
+
+
+def test_producers_send_one_request_at_a_time(tmp_path: Path) -> None:
+    """Several in flight can lose the first on a new partition, so the customer's setting does not get through."""
+    client = "max.in.flight.requests.per.connection = 5\nsession.timeout.ms = 6000\n"
+    settings = load(write(tmp_path, GOOD.replace('"a:1,b:2"\n', f'"a:1,b:2"\n{client}')), {})
+    producer = settings.kafka_producer({"linger.ms": 2})
+    assert producer["max.in.flight.requests.per.connection"] == 1
+    assert producer["enable.idempotence"] is True
+    assert producer["linger.ms"] == 2
+    assert "session.timeout.ms" not in producer
