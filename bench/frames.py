@@ -24,7 +24,7 @@ from tieout.streams.survey import survey
 
 EVENTS: Final = "bench.events.v1"
 ORDINARY_CHANGELOG: Final = "bench-ordinary-state-changelog"  # as Faust names it
-_RECORDS_A_BATCH: Final = 500
+_RECORDS_A_BATCH: Final = 2_000
 
 
 def story_frames(partitions: int) -> list[Outgoing]:
