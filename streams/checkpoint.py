@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -245,10 +246,7 @@ class Checkpointer:
 
 
 def _count(snapshot: Snapshot) -> None:
-    by_output: dict[Output, int] = {}
-    for outcome in snapshot.outcomes:
-        by_output[outcome.output] = by_output.get(outcome.output, 0) + 1
-    for output, number in by_output.items():
+    for output, number in Counter([outcome.output for outcome in snapshot.outcomes]).items():
         counter("tieout_outputs_produced", output=output.value).inc(number)
 
 
