@@ -242,10 +242,12 @@ class Lives:
         """
         ended = self.dirty_lives - self.lives.keys()
         for key in sorted(self.dirty_lives - (ended - self._written), key=repr):
-            life = self.lives.get(key)
-            yield key, life and [*key, life.found.to_record(), life.onset, life.deadline, life.is_open]
+            yield key, None if key in ended else self._record(key, self.lives[key])
         self._written = (self._written | self.dirty_lives) - ended
         self.dirty_lives.clear()
+
+    def _record(self, key: LifeKey, life: Life) -> list[Any]:
+        return [*key, life.found.to_record(), life.onset, life.deadline, life.is_open]
 
     def finding_record(self, key: FindingKey) -> list[Any]:
         """A finding as JSON; its members are in the lives."""
