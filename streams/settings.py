@@ -32,7 +32,7 @@ __all__ = [
     "load",
 ]  # fmt: skip
 
-Role = Literal["ingest", "worker", "sink", "api", "simulate"]
+Role = Literal["ingest", "worker", "sink", "api", "audit", "simulate"]
 Format = Literal["canonical", "debezium-json", "debezium-json-schema"]
 def _scalar(value: Any) -> Any:
     if not isinstance(value, str | int | float | bool):
