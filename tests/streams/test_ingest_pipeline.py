@@ -170,7 +170,7 @@ def test_what_a_crash_left_waiting_is_released_in_order_of_arrival() -> None:
         second = pipeline(*restored(xref, dict(list(parked.items())[::order])))
         second.restored()
         frames = [[change.key for change in out.frame.changes] for out in second.tick().frames]
-        assert sorted(sum(frames, [])) == [f"P{n}:1" for n in range(5)]
+        assert sorted(key for frame in frames for key in frame) == [f"P{n}:1" for n in range(5)]
         assert all(frame == sorted(frame) for frame in frames)
 
 
