@@ -17,13 +17,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from tieout.codecs.canonical import CanonicalCodec
+from tieout.codecs.cloudevents import CloudEventsCodec
+from tieout.codecs.dataverse import DataverseCodec
 from tieout.codecs.debezium import MARGIN_US, DebeziumCodec
+from tieout.codecs.entity_map import TableMapping
 from tieout.codecs.errors import UnknownFormat, nearest
 from tieout.codecs.mapping import load
 from tieout.codecs.records import Decoded, RawRecord
+from tieout.codecs.salesforce import SalesforceCodec
 from tieout.reconcilers.entities import SYSTEMS
 
 Options = Mapping[str, Any]
@@ -54,8 +58,17 @@ def _canonical(options: Options) -> Codec:
     return CanonicalCodec()
 
 
-def _debezium(options: Options, *, with_schema: bool) -> Codec:
-    """Envelopes need a source and a mapping."""
+class _Mapped(NamedTuple):
+    """What formats with a mapping have in common."""
+
+    source: str
+    mapping: TableMapping
+    margin_us: int
+    epoch: int
+
+
+def _mapped(options: Options) -> _Mapped:
+    """The options of a format that needs a source and a mapping."""
     for name in options:
         if name not in OPTIONS:
             raise UnknownFormat(f"option {name!r} does not exist{nearest(name, OPTIONS)}")
@@ -67,11 +80,25 @@ def _debezium(options: Options, *, with_schema: bool) -> Codec:
         raise UnknownFormat("mapping: expected the name of a mapping, this format has no meaning without one")
     mapping = load(str(options["mapping"]), [Path(folder) for folder in options.get("folders", ())])
     margin_us = round(options["margin_s"] * 1_000_000) if "margin_s" in options else MARGIN_US
-    return DebeziumCodec(source, mapping.only(options.get("entity")), with_schema, margin_us, options.get("epoch", 0))
+    return _Mapped(source, mapping.only(options.get("entity")), margin_us, options.get("epoch", 0))
+
+
+def _debezium(options: Options, *, with_schema: bool) -> Codec:
+    """Envelopes of a connector."""
+    common = _mapped(options)
+    return DebeziumCodec(common.source, common.mapping, with_schema, common.margin_us, common.epoch)
+
+
+def _vendor(options: Options, *, build: Callable[[str, TableMapping, int, int], Codec]) -> Codec:
+    """Events of one vendor."""
+    return build(*_mapped(options))
 
 
 FORMATS: Final[Mapping[str, Callable[[Options], Codec]]] = {
     "canonical": _canonical,
     "debezium-json": partial(_debezium, with_schema=False),
     "debezium-json-schema": partial(_debezium, with_schema=True),
+    "salesforce-cdc": partial(_vendor, build=SalesforceCodec),
+    "dataverse": partial(_vendor, build=DataverseCodec),
+    "cloudevents": partial(_vendor, build=CloudEventsCodec),
 }

@@ -33,7 +33,7 @@ __all__ = [
 ]  # fmt: skip
 
 Role = Literal["ingest", "worker", "sink", "api", "simulate"]
-Format = Literal["canonical", "debezium-json", "debezium-json-schema"]
+Format = Literal["canonical", "debezium-json", "debezium-json-schema", "salesforce-cdc", "dataverse", "cloudevents"]
 def _scalar(value: Any) -> Any:
     if not isinstance(value, str | int | float | bool):
         raise ValueError("text, a number, true or false")
