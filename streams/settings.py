@@ -32,8 +32,10 @@ __all__ = [
     "load",
 ]  # fmt: skip
 
-Role = Literal["ingest", "worker", "sink", "api", "simulate"]
+Role = Literal["ingest", "worker", "sink", "api", "audit", "simulate"]
 Format = Literal["canonical", "debezium-json", "debezium-json-schema", "salesforce-cdc", "dataverse", "cloudevents"]
+
+
 def _scalar(value: Any) -> Any:
     if not isinstance(value, str | int | float | bool):
         raise ValueError("text, a number, true or false")
