@@ -59,6 +59,11 @@ def load(name: str, folders: Sequence[Path] = ()) -> TableMapping:
     raise MappingError([f"mapping: found {name!r}, expected a file or one of {', '.join(known)}{nearest(name, known)}"])
 
 
+def shipped() -> list[str]:
+    """The names of the mappings that come with the product."""
+    return sorted(file.stem for file in SHIPPED.glob("*.toml"))
+
+
 def parse(text: str, file: str) -> TableMapping:
     """The mapping of a file's text; MappingError lists all that is wrong, each with the file and the key."""
     try:

@@ -27,6 +27,7 @@ COMMANDS: dict[str, Command] = {
     "run": Command("run", "Run one role: ingest, worker, sink, api or simulate."),
     "replay": Command("replay", "Apply captured files in one process, without a broker."),
     "config": Command("config", "Check the configuration, show it with its origins, print its schema."),
+    "mappings": Command("mappings", "Mappings of sources: list, try on a payload, draft from a sample, schema."),
     "topics": Command("topics", "Compare the cluster's topics with what they must be, and bring them there."),
     "status": Command("status", "Health of broker, topics, roles and snapshot; --wait for it."),
     "lag": Command("lag", "How far every reader is behind."),
