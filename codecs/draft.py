@@ -43,6 +43,8 @@ def draft(sample: Sample, name: str, system: str, entity: str | None = None) -> 
     for chosen in [ENTITIES[entity]] if entity else _likeliest(sample):
         guesses = list(_guesses(sample, chosen, system))
         missing = [key for key in chosen.key if key not in {each.attribute for each in guesses}]
+        if not any(each.reads & sample.columns.keys() for each in guesses):
+            missing = missing or [*chosen.attributes]
         if not missing:
             return _write(sample, name, chosen, guesses)
         problem = problem or (f"{chosen.name}: found no column for {', '.join(missing)} among "

@@ -42,6 +42,7 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "invoice_no": ("tranid", "invoice_number", "number"),
     "invoice_date": ("trandate", "issue_date", "date"),
     "customer_no": ("account_number", "customer_id", "client_id", "entity"),
+    "bill_to_country": ("country_code", "country"),
     "net": ("subtotal", "amount"),
     "erp_txn_id": ("transid", "transaction_id", "id"),
     "origin_ref": ("externalid", "external_id", "extoriginref"),
