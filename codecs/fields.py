@@ -58,11 +58,16 @@ def column(name: str, steps: Sequence[Step], null_if: frozenset[str] = frozenset
                 raise MissingColumn(f"expected column {name!r}, found {', '.join(sorted(row)) or 'none'}")
             return value
         try:
-            return None if value is None or (null_if and text_of(value) in null_if) else _through(steps, value, row)
+            return None if value is None or _is_null(value, null_if) else _through(steps, value, row)
         except DecodeError as error:
             raise error.within(f"column {name}") from None
 
     return Field(evaluate, frozenset((name,)))
+
+
+def _is_null(value: Any, null_if: frozenset[str]) -> bool:
+    """Whether a value is one of those that mean null; a float has no exact text, and is none of them."""
+    return bool(null_if) and type(value) is not float and text_of(value) in null_if
 
 
 def _through(steps: Sequence[Step], value: Any, row: Row) -> Any:

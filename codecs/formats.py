@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from tieout.codecs.canonical import CanonicalCodec
-from tieout.codecs.debezium import DebeziumCodec
+from tieout.codecs.debezium import DebeziumAvroCodec, DebeziumCodec
 from tieout.codecs.debezium_flat import FlatCodec
 from tieout.codecs.debezium_rows import MARGIN_US, Rows
 from tieout.codecs.errors import UnknownFormat, nearest
@@ -42,6 +42,15 @@ class Codec(Protocol):
 
     def decode(self, raw: RawRecord) -> Decoded:
         """What the record says; raises DecodeError when it cannot be read."""
+        ...
+
+
+@runtime_checkable
+class NeedsSchemas(Protocol):
+    """A codec that asks others for schemas."""
+
+    def prepare(self, raw: RawRecord) -> None:
+        """Fetch what `raw` needs, so that decoding it asks nobody; SchemasUnreachable when nobody answers now."""
         ...
 
 
@@ -70,7 +79,7 @@ def _debezium_avro(options: Options) -> Codec:
     if "schemas" not in options:
         raise UnknownFormat("schemas: expected a registry or a folder of schemas, Avro means nothing without: "
                             "set url or folder in [registry]")
-    return DebeziumCodec(_rows(options), AvroOpener(options["schemas"]))
+    return DebeziumAvroCodec(_rows(options), AvroOpener(options["schemas"]))
 
 
 def _debezium_flat(options: Options) -> Codec:
