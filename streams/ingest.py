@@ -233,7 +233,8 @@ class IngestRole:
         """Take part in the group without reading on; what a rebalance in between lets through is read again."""
         for message in self._consumer.consume(1, _HOLD_S):
             if _sound(message):
-                self._consumer.seek(TopicPartition(message.topic(), message.partition(), message.offset()))
+                record = _raw(message)
+                self._consumer.seek(TopicPartition(record.topic, record.partition, record.offset))
 
     def _batches(self, pipeline: Pipeline, records: list[RawRecord]) -> Iterator[Batch]:
         """What a turn makes; on the log clock step by step, so that what is late for hours is seen to be."""
