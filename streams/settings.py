@@ -33,7 +33,10 @@ __all__ = [
 ]  # fmt: skip
 
 Role = Literal["ingest", "worker", "sink", "api", "simulate"]
-Format = Literal["canonical", "debezium-json", "debezium-json-schema", "debezium-avro", "debezium-flat"]
+Format = Literal[
+    "canonical", "debezium-json", "debezium-json-schema", "debezium-avro", "debezium-flat", "salesforce-cdc",
+    "dataverse", "cloudevents",
+]
 
 
 def _scalar(value: Any) -> Any:
