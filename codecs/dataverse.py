@@ -60,8 +60,9 @@ class DataverseCodec:
         target, image = _attributes(context, "InputParameters", "Target"), _attributes(context, "PostEntityImages")
         row = {**target, **image}
         token = self._token(context, op, row, commit_us)
+        is_new, touched = message == "Create", frozenset(target)
         event = Event(raw, self.source, op, commit_us, lambda commit: token, f"{table}:{record_id}:{token}",
-                      None if image or message == "Create" else frozenset(target), message == "Create")
+                      None if image or is_new else touched, is_new, None if is_new else touched)
         return decoded(event, maps, [(record_id, row)], watermark_us)
 
     def _token(self, context: Object, op: Op, row: Object, commit_us: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from tieout.codecs.columns import Instant, Missing, Row
 from tieout.codecs.entity_map import EntityMap
 from tieout.codecs.errors import DecodeError, MissingKey, MissingOrder
+from tieout.codecs.fields import CHANGED
 from tieout.codecs.parts import Changed, Part
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Change, Op
@@ -34,6 +35,7 @@ class Event:
     stem: str  # begins the ids of its changes
     changed: Changed = None
     is_new: bool = False  # there was no such record before
+    touched: Changed = None  # columns that changed where the row is whole all the same
 
     @property
     def origin(self) -> tuple[str, int, int]:
@@ -49,8 +51,9 @@ def decoded(event: Event, maps: Iterable[EntityMap], rows: Iterable[tuple[str, R
     maps = tuple(maps)
     for record_id, row in rows:
         ours = {"@id": record_id, "@commit": Instant(event.commit_us), "@system": event.source.partition("/")[0]}
+        touched = event.touched if event.changed is None else event.changed
         for each in maps:
-            _of_map(event, each, {**row, **ours}, changes, reasons)
+            _of_map(event, each, {**row, **ours, CHANGED: touched}, changes, reasons)
     if not changes and _NOBODY_KNOWS in reasons:
         raise MissingKey(f"found a {event.op.value} of records that the row alone names, and no row",
                          "send the former row with a delete")

@@ -32,7 +32,7 @@ __all__ = [
     "Source", "load",
 ]  # fmt: skip
 
-Role = Literal["ingest", "worker", "sink", "api", "simulate"]
+Role = Literal["ingest", "worker", "sink", "api", "audit", "simulate"]
 Format = Literal[
     "canonical", "debezium-json", "debezium-json-schema", "debezium-avro", "debezium-flat", "salesforce-cdc",
     "dataverse", "cloudevents",

@@ -206,3 +206,15 @@ def test_an_invoice_that_overtakes_the_approval_ends_invoiced() -> None:
     row = it.entry("E1")
     assert (row["state"], row["billed_s"], row["unbilled_s"], it.kpi("unbilled_hours")) == ("INVOICED", 27_000, 0, 0)
     assert it.now(Output.TIME_ENTRY_STATE).keys() == {"TIME:E1|ACME-24017"}
+
+
+def test_decisions_of_one_processing_instant_are_events_of_their_own() -> None:
+    """On the log clock frames share an instant: an entry that goes and comes back in it is decided three times."""
+    it, noon = firm(), "2026-03-10T12:00:00Z"
+    for minute, state in enumerate(("APPROVED", "SUBMITTED", "APPROVED")):
+        it.take(entry("TIME", "E1", f"2026-03-10T10:0{minute}:00Z", state=state), now=noon)
+    made = [outcome.row for outcome in it.outcomes if outcome.output is Output.BILLING_DECISION and outcome.row]
+    first, _, last = [row for row in made if row["entry_key"] == "TIME:E1"]
+    assert (first["decision"], first["unbilled_minor"], first["at"]) == (
+        last["decision"], last["unbilled_minor"], last["at"])
+    assert first["event_id"] != last["event_id"]
