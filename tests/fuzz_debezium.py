@@ -1,6 +1,7 @@
 """Coverage-guided fuzzing of the Debezium decoders: `python tests/fuzz_debezium.py TARGET [libFuzzer options]`.
 
-Needs `pip install atheris`. Inputs worth keeping are in `codecs/corpus/<target>`; `codecs/test_corpus.py` reads them in every test run.
+Needs `pip install atheris`. Inputs worth keeping are in `codecs/corpus/<target>`; `codecs/test_corpus.py` reads them in
+every test run.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ rate_id = { from = "code", required = true }
 rate = { first_of = [{ from = "price", as = "rate", ccy = "GBP" }, { from = "cost", as = "rate", ccy = "GBP" }] }
 effective_from = { first_of = [
     { from = "day", null_if = ["infinity"] }, { from = "at", as = "datetime_midnight_date" }] }
-scope_key = { first_of = [{ from = "zoned", as = "text" }, { from = "raw", as = "text" }, { from = "tags", as = "text" }] }
+scope_key = { first_of = [
+    { from = "zoned", as = "text" }, { from = "raw", as = "text" }, { from = "tags", as = "text" }] }
 """, "t.toml")
 _ROWS: Final = Rows("PSA/home", MAPPING)
 _COLUMNS: Final = [column(name, kind) for name, kind in COLUMN_KINDS.items()]
@@ -61,7 +63,7 @@ def _record(data: bytes, key: bytes, value: bytes) -> RawRecord:
 
 
 def _codec(codec: Any, key: bytes, value: bytes) -> Target:
-    return lambda data: [change.to_record() for change in codec.decode(_record(data, key, value)).changes]
+    return lambda data: [orjson.dumps(change.to_record()) for change in codec.decode(_record(data, key, value)).changes]
 
 
 def _schema(data: bytes) -> None:
