@@ -5,7 +5,7 @@ A field gives its attribute's value, None for asserted null, or `Missing` when t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from string import Formatter
 from typing import Any, Final, NamedTuple
 
@@ -19,10 +19,15 @@ Evaluate = Callable[[Row], Any]
 
 
 class Field(NamedTuple):
-    """How an attribute's value is made of a row, and the columns that it reads."""
+    """How an attribute's value is made of a row, the columns that it reads, and its alternatives where it has some."""
 
     evaluate: Evaluate
     reads: frozenset[str] = frozenset()
+    ways: tuple[frozenset[str], ...] = ()
+
+    def loses(self, column: str, present: Set[str]) -> bool:
+        """Whether it read `column` and no alternative is left whose columns are all there."""
+        return column in self.reads and not any(way <= present for way in self.ways or (self.reads,))
 
 
 CHANGED: Final = "@changed"  # in a row: the names of the columns that changed; not there, or None, when it is whole
@@ -56,7 +61,8 @@ def conditional(field: Field, conditions: Sequence[Condition]) -> Field:
     def evaluate(row: Row) -> Any:
         return field.evaluate(row) if all(condition(row) for condition in conditions) else Missing.ABSENT
 
-    return Field(evaluate, field.reads | {condition.column for condition in conditions})
+    tested = {condition.column for condition in conditions}
+    return Field(evaluate, field.reads | tested, tuple(way | tested for way in field.ways or (field.reads,)))
 
 
 def column(name: str, steps: Sequence[Step], null_if: frozenset[str] = frozenset(), *, required: bool = False) -> Field:
@@ -69,11 +75,16 @@ def column(name: str, steps: Sequence[Step], null_if: frozenset[str] = frozenset
                 raise MissingColumn(f"expected column {name!r}, found {', '.join(sorted(row)) or 'none'}")
             return value
         try:
-            return None if value is None or (null_if and text_of(value) in null_if) else _through(steps, value, row)
+            return None if value is None or _is_null(value, null_if) else _through(steps, value, row)
         except DecodeError as error:
             raise error.within(f"column {name}") from None
 
     return Field(evaluate, frozenset((name,)))
+
+
+def _is_null(value: Any, null_if: frozenset[str]) -> bool:
+    """Whether a value is one of those that mean null; a float has no exact text, and is none of them."""
+    return bool(null_if) and type(value) is not float and text_of(value) in null_if
 
 
 def _through(steps: Sequence[Step], value: Any, row: Row) -> Any:
@@ -100,7 +111,8 @@ def first_of(fields: Sequence[Field]) -> Field:
                 return value
         return found
 
-    return Field(evaluate, frozenset().union(*(field.reads for field in fields)))
+    ways = tuple(way for field in fields for way in (field.ways or (field.reads,)))
+    return Field(evaluate, frozenset().union(*(field.reads for field in fields)), ways)
 
 
 def template(text: str) -> Field:

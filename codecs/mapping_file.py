@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tieout.codecs.columns import WIRE_TYPES, Decoder, wire_type
 from tieout.codecs.entity_map import EntityMap, TableMapping
 from tieout.codecs.errors import MappingError, nearest
 from tieout.codecs.fields import Field, column
@@ -16,6 +15,7 @@ from tieout.codecs.mapping_fields import read_conditions, read_field, read_templ
 from tieout.codecs.mapping_parts import PARTS, read_parts
 from tieout.codecs.order import order_text
 from tieout.codecs.problems import Problems
+from tieout.codecs.wire_types import WIRE_TYPES, WireType, wire_type
 from tieout.reconcilers.entities import ENTITIES, Attribute, Entity, Kind
 
 MAP_KEYS: Final = ("entity", "table", "subject", "skip", "delete", "gap", "claims", "commit", "order", *PARTS,
@@ -67,9 +67,9 @@ def _order(name: Any, place: str, problems: Problems) -> Field:
     return column(problems.typed(place, name, str, ""), [order_text])
 
 
-def _columns(table: Mapping[str, Any], place: str, problems: Problems) -> dict[str, Decoder]:
+def _columns(table: Mapping[str, Any], place: str, problems: Problems) -> dict[str, WireType]:
     """The wire types of columns."""
-    found: dict[str, Decoder] = {}
+    found: dict[str, WireType] = {}
     for name, kind in problems.typed(f"{place}.columns", table.get("columns", {}), dict, {}).items():
         decoder = wire_type(kind) if isinstance(kind, str) else None
         if decoder is None:

@@ -7,9 +7,10 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from tieout.codecs.columns import FIRST_DAY, LAST_DAY, Day, Instant, Row, decimal_text
+from tieout.codecs.columns import FIRST_DAY, LAST_DAY, Day, Instant, Row
 from tieout.codecs.errors import BadValue, LossyNumber, shown
 from tieout.codecs.values import DAY_US, parse_date, parse_instant, parse_int
+from tieout.codecs.wire_types import decimal_text
 
 Params = Mapping[str, Any]
 Step = Callable[[Any, Row], Any]

@@ -17,6 +17,7 @@ import pytest
 from tieout.codecs.errors import DecodeError
 from tieout.codecs.formats import Codec, codec
 from tieout.codecs.records import Decoded, RawRecord
+from tieout.codecs.schema_source import GivenSchemas, Registered
 from tieout.codecs.values import instant_text, to_wire
 from tieout.reconcilers.changes import Change
 from tieout.reconcilers.entities import ENTITIES
@@ -61,7 +62,8 @@ def record_of(case: Case) -> RawRecord:
 
 def codec_of(case: Case) -> Codec:
     """The codec that a source of this configuration has."""
-    return codec(case["format"], case["options"])
+    known = {int(number): Registered(json.dumps(schema)) for number, schema in case.get("schemas", {}).items()}
+    return codec(case["format"], {**case["options"], "schemas": GivenSchemas(known) if known else None})
 
 
 class Watched:
