@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tieout.codecs.columns import WIRE_TYPES
 from tieout.codecs.converters import CONVERTERS
 from tieout.codecs.mapping_fields import CONDITION_KEYS, STATES
 from tieout.codecs.mapping_parts import EMPTY
+from tieout.codecs.wire_types import WIRE_TYPES
 from tieout.reconcilers.entities import ENTITIES, SYSTEMS, Entity
 
 Json = dict[str, Any]
