@@ -199,7 +199,7 @@ def _value(name: str, value: Any, types: Types) -> Any:
     """One column's value; a DecodeError names the column."""
     if value is None:
         return None
-    if is_unavailable(value):
+    if type(value) is not int and is_unavailable(value):
         return Missing.UNAVAILABLE
     kind = types.get(name)
     if kind is None:
