@@ -94,8 +94,14 @@ class ProjectState:
         if verdict == "duplicate":
             return
         self._dirty_records.add((record.entity, record.key))
-        for kind, subject in before | affected.by(self.facts, change):
+        after = affected.by(self.facts, change)
+        for kind, subject in before | after:
             self._touch(kind, subject, change.commit_us)
+        # An older version that arrives late may tell whom the newer ones are about.
+        later = [commit for commit in record.commits() if commit > change.commit_us]
+        for kind, subject in after - before if later else ():
+            for commit in later:
+                self._touch(kind, subject, commit)
 
     def _touch(self, kind: str, subject: str, instant: int) -> None:
         if kind == "entry":
