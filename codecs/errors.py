@@ -38,6 +38,7 @@ class DecodeError(CodecError):
 
     reason: ClassVar[str] = "undecodable"
     advice: ClassVar[str] = "look at the raw bytes and at the producer's configuration"
+    schema_break: ClassVar[bool] = False  # the source's schema is no longer the one that was agreed: check 43
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -80,6 +81,7 @@ class MissingColumn(DecodeError):
     """A column that the mapping requires is gone."""
 
     reason = "column_missing"
+    schema_break = True
     advice = "the source's schema changed: restore the column or adapt the mapping, then replay the dead letters"
 
 

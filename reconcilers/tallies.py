@@ -21,8 +21,9 @@ Quantities = Mapping[str, Mapping[int, Mapping[int, int]]]  # "source|object" ->
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """One stretch of a raw partition, offsets [first, end); empty when only what waits has changed.
+    """One stretch of a raw partition, offsets [first, end).
 
+    An empty one counts what has no place there: what waits now, and what the same process read again on purpose.
     `settled`: the committed offset. `waiting` is how many changes of the raw partition are parked now, by place.
     """
 
@@ -85,6 +86,8 @@ class Ledger:
             if tally.first >= part.floor:
                 self._count(tally, 1)
                 part.recent.append(tally)
+        else:
+            self._count(tally, 1)
         while part.recent and part.recent[0].end <= tally.settled:
             part.floor = part.recent.pop(0).end
 
