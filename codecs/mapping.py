@@ -1,5 +1,7 @@
 """Mappings: TOML files that say how the rows of a source become canonical entities. No Python needed for a new source.
 
+`docs/mappings.md` describes the language; this much is enough for most sources:
+
 ::
 
     name = "kimai"                          # a file holds the tables of one product

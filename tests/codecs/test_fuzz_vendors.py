@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
+from fuzz_vendors import CORPUS, TARGETS, read
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -130,3 +131,12 @@ def test_any_byte_changed(decoder: Codec, document: dict[str, Any], data: st.Dat
     for _ in range(data.draw(st.integers(1, 4))):
         value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
     survives(decoder, bytes(value))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_corpus(target: str) -> None:
+    """Inputs that coverage-guided fuzzing found worth keeping."""
+    files = sorted((CORPUS / target).iterdir())
+    assert files, f"no inputs for {target}: the corpus was not checked in"
+    for file in files:
+        read(target, file.read_bytes())
