@@ -129,6 +129,8 @@ class FlatCodec:
 
     def _unmarked(self, raw: RawRecord, members: Object) -> Decoded:
         """What the transform lets through as it is, or a row about which nothing was kept."""
+        if members.get("op") == "m":  # pg_logical_emit_message: no row, so the transform passes it on as it is
+            return Decoded(filtered="logical_message")
         if "op" in members and "source" in members:
             raise WrongShape("found an envelope, expected a flattened record",
                              "set format = \"debezium-json\" (or -avro), or flatten this topic too")

@@ -48,6 +48,12 @@ _FOREVER: Final = 2**62
 _PLACES_MAX: Final = 100  # decimal places; '1e999999999' is a number too, but not one to compute with
 _SCALES_KEPT: Final = 256  # encodings of decimals; a schema says its scale in every message
 _SECOND_US: Final = 1_000_000
+# Debezium writes PostgreSQL's infinite dates as whatever is left of them in 32 bits (seen with 3.6): streamed, the
+# database's own limits moved by the 10,957 days from 1970 to 2000; in a snapshot, the JDBC driver's end of time.
+_INFINITE_DAYS: Final = {
+    2**31 - 1: _FOREVER, -(2**31): -_FOREVER, 2**31 - 1 + 10_957 - 2**32: _FOREVER, -(2**31) + 10_957: -_FOREVER,
+    106_751_991_166 - 25 * 2**32: _FOREVER,
+}
 _SPECIAL: Final = {"nan": "NaN", "infinity": "Infinity", "inf": "Infinity", "-infinity": "-Infinity",
                    "-inf": "-Infinity"}
 
@@ -110,7 +116,8 @@ def _micros(kind: type[int], numerator: int, denominator: int = 1) -> Decoder:
 
 def _day(value: Any) -> Day:
     """Days since 1970-01-01."""
-    return Day(integer(value))
+    number = integer(value)
+    return Day(_INFINITE_DAYS.get(number, number))
 
 
 def _infinite(value: str) -> int | None:

@@ -95,7 +95,7 @@ def read(target: str, data: bytes) -> None:
 
 def main() -> None:
     """Fuzz one target until libFuzzer ends."""
-    import atheris  # type: ignore[import-not-found, unused-ignore]
+    import atheris
 
     target = sys.argv.pop(1)
     atheris.instrument_all()

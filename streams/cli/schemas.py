@@ -72,9 +72,13 @@ def register(config: Configuration = None, output: Output = Format.TABLE, dry_ru
         print_rows("schemas.register", ("subject", "id"), [(subject_of(each), None) for each in Out], output)
         return
     try:
-        print_rows("schemas.register", ("subject", "id"), list(register_outputs(registry)), output)
+        registered = list(register_outputs(registry))
     except Incompatible as error:
         raise failure(f"the registry refuses {error}", Exit.CONTRACT) from None
+    print_rows("schemas.register", ("subject", "id"), registered, output)
+    if [schema_id for _, schema_id in registered] != list(range(1, len(registered) + 1)):
+        print("the worker writes ids from 1 in this order: readers that go by id need a registry that begins with "
+              "ours; others go by the topic", file=sys.stderr)
 
 
 def _registry(config: Path | None) -> Registry:

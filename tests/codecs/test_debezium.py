@@ -222,62 +222,33 @@ def test_a_row_can_be_several_entities(raw: MakeRaw) -> None:
     assert [(change.entity, change.key) for change in changes] == [("customer", "C1"), ("project", "ACME")]
 
 
-WEEKLY = """
-name = "t"
-version = 1
-[[map]]
-entity = "time_entry"
-subject = "{id}:{day.no}"
-days = { start = "starts_on", hours = ["h1", "h2", "h3", "h4", "h5", "h6", "h7"] }
-gap = [{ column = "lost", in = [true] }]
-columns = { starts_on = "date" }
-[map.fields]
-origin_system = "@system"
-origin_id = { template = "{id}:{day.date}" }
-qty_s = { from = "day.hours", as = "decimal_hours_to_seconds" }
-approved_at = { from = "@commit", when = [
-    { column = "approved", is = "changed" }, { column = "approved", in = [true] }] }
-"""
+MYSQL = {"connector": "mysql", "db": "psa", "schema": ..., "file": "binlog.000009", "pos": 7, "row": 0}
+SQLSERVER = {"connector": "sqlserver", "commit_lsn": "0027:0758:0005", "change_lsn": "0027:0758:0003",
+             "event_serial_no": 1}
+IN_ORDER: list[tuple[str, list[dict[str, Any]]]] = [
+    # one row, in the order in which its source committed
+    ("deleted and created in one transaction",  [{"lsn": 200}, {"lsn": 208}]),
+    ("interleaved, committed later",            [{"lsn": 300, "sequence": '["250","300"]'},
+                                                 {"lsn": 280, "sequence": '["310","280"]'}]),
+    ("read in a snapshot, then changed",        [{"lsn": 200, "sequence": '[null,"200"]', "snapshot": "true"},
+                                                 {"lsn": 208, "sequence": '["204","208"]'}]),
+    ("rows of one statement",                   [{**MYSQL, "row": 2}, {**MYSQL, "row": 10}, {**MYSQL, "row": 100}]),
+    ("statements of one file",                  [{**MYSQL, "pos": 99}, {**MYSQL, "pos": 100}]),
+    ("files of a server",                       [{**MYSQL, "file": "binlog.999999"},
+                                                 {**MYSQL, "file": "binlog.1000000"}]),
+    ("halves of an update",                     [SQLSERVER, {**SQLSERVER, "event_serial_no": 2}]),
+    ("changes of a transaction",                [SQLSERVER, {**SQLSERVER, "change_lsn": "0027:0758:0004"}]),
+    ("transactions",                            [SQLSERVER, {**SQLSERVER, "commit_lsn": "0028:0000:0001"}]),
+]  # fmt: skip
 
 
-def test_a_captured_week_is_a_record_a_day(raw: MakeRaw) -> None:
-    """Dates of days, hours of nought, and columns of ours as in events of vendors."""
-    row = {"id": 7, "starts_on": 20521, "approved": True, "h1": "7.5", "h2": 8, **dict.fromkeys(("h3", "h4", "h5"), 0),
-           "h6": None, "h7": None}
-    codec, key = of(parse(WEEKLY, "t.toml")), {"id": 7}
-    changes = codec.decode(raw({**ENVELOPE, "after": row}, key=key)).changes
-    assert [(each.key, each.subject, each.op) for each in changes] == [
-        (f"PSA:7:2026-03-{9 + number:02d}", f"7:{number + 1}", Op.UPSERT if number < 2 else Op.DELETE)
-        for number in range(7)]
-    assert changes[1].asserted == {"origin_system": "PSA", "origin_id": "7:2026-03-10", "qty_s": 28_800,
-                                   "approved_at": COMMIT_US}
-    assert {each.seq for each in changes} == {SEQ}
-    gone = codec.decode(raw({**ENVELOPE, "op": "d", "after": None}, key=key)).changes
-    assert [(each.op, each.subject) for each in gone] == [(Op.DELETE, f"7:{number}") for number in range(1, 8)]
-    lost = codec.decode(raw({**ENVELOPE, "after": {**row, "lost": True}}, key=key)).changes
-    assert {each.op for each in lost} == {Op.GAP}
-    assert lost[0].asserted == {"origin_system": "PSA", "origin_id": "7:2026-03-09"}
-
-
-LISTED = """
-name = "t"
-version = 1
-[[map]]
-entity = "assignment"
-subject = "{id}:{days.no}"
-each = "days"
-fields = { alloc_value = { from = "days.minutes", as = "minutes" } }
-"""
-
-
-def test_a_captured_list_is_a_record_a_member_and_its_key_does_not_tell_them(raw: MakeRaw) -> None:
-    codec = of(parse(LISTED, "t.toml"))
-    row = {"id": 7, "days": [{"minutes": 60}, {"minutes": 90}]}
-    changes = codec.decode(raw({**ENVELOPE, "after": row}, key={"id": 7})).changes
-    assert [(each.subject, each.seq, each.asserted) for each in changes] == [
-        ("7:1", f"{SEQ}:0001", {"alloc_value": 3_600}), ("7:2", f"{SEQ}:0002", {"alloc_value": 5_400})]
-    with pytest.raises(MissingKey, match="only the row tells"):
-        codec.decode(raw({**ENVELOPE, "op": "d", "after": None}, key={"id": 7}))
+@pytest.mark.parametrize(("what", "sources"), IN_ORDER, ids=[row[0] for row in IN_ORDER])
+def test_order_tokens_sort_as_the_source_committed(raw: MakeRaw, what: str, sources: list[dict[str, Any]]) -> None:
+    """Within one millisecond, whatever arrives first."""
+    codec = of(parse('name="t"\nversion=1\n[[map]]\nentity="project"\nfields={project_code="code"}', "t.toml"))
+    tokens = [codec.decode(raw(envelope(source=each), key=KEY)).changes[0].seq for each in sources]
+    assert tokens == sorted(tokens)
+    assert len(set(tokens)) == len(tokens)
 
 
 def test_a_later_epoch_sorts_behind_every_token(raw: MakeRaw) -> None:

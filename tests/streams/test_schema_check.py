@@ -149,6 +149,12 @@ def test_our_schemas_are_registered_once_and_stay_readable(firm: Firm, capsys: p
     assert firm.run("check") == 0
 
 
+def test_ids_that_are_not_the_workers_are_said(firm: Firm, capsys: pytest.CaptureFixture[str]) -> None:
+    firm.register(V1)
+    assert firm.run("register") == 0
+    assert "the worker writes ids from 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("output", Output)
 def test_a_schema_that_older_records_do_not_fit_is_refused(firm: Firm, output: Output) -> None:
     """An earlier version without one of our required fields: what it wrote could not be read."""
