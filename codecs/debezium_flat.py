@@ -28,7 +28,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from tieout.codecs.debezium import ROW_OPS, TOMBSTONE
-from tieout.codecs.debezium_control import control, table_names
+from tieout.codecs.debezium_control import control, shown_name, table_names
 from tieout.codecs.debezium_rows import SNAPSHOT_DONE, Record, Rows, instant_us, opened_key
 from tieout.codecs.entity_map import EntityMap, TableMapping
 from tieout.codecs.errors import MissingOrder, WrongShape, shown
@@ -153,7 +153,7 @@ class FlatCodec:
         block = kept.block()
         if block is None:
             raise MissingOrder("found no order token among the members and headers that begin with __", _ADVICE)
-        table = str(kept.get("table") or maps[0].table or raw.topic.rpartition(".")[2])
+        table = shown_name(kept.get("table") or maps[0].table or raw.topic.rpartition(".")[2])
         record = Record(raw, op, commit_us, self.rows.token(block), table)
         if op is Op.TRUNCATE:
             return Decoded(tuple(self.rows.of_object(record, maps, op, "truncate")), watermark_us)
@@ -169,7 +169,7 @@ class FlatCodec:
         mapping, table = self.rows.mapping, kept.get("table")
         if table is not None:
             maps = mapping.for_table(table_names(kept.get("db"), kept.get("schema"), table))
-            return maps or (_unqualified(mapping, str(table)) if kept.get("schema") is None else ())
+            return maps or (_unqualified(mapping, shown_name(table)) if kept.get("schema") is None else ())
         maps = mapping.for_table(table_names(*topic.split(".")))
         if maps or len({each.table for each in mapping.maps}) == 1:
             return maps or mapping.maps

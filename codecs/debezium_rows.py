@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 from tieout.codecs.columns import FIRST_DAY, LAST_DAY, Instant, Missing, Row, is_unavailable
 from tieout.codecs.connect import Columns
 from tieout.codecs.entity_map import EntityMap, TableMapping
-from tieout.codecs.errors import DecodeError, MissingKey, WrongShape, shown
-from tieout.codecs.json_text import load_object
+from tieout.codecs.errors import BadValue, DecodeError, MissingKey, WrongShape, shown
+from tieout.codecs.json_text import is_deep, load_object
 from tieout.codecs.openers import Opened, Opener, is_framed, is_wrapped, unwrapped
 from tieout.codecs.order import order_token
 from tieout.codecs.parts import NOBODY_KNOWS, Part
@@ -201,6 +201,8 @@ def _value(name: str, value: Any, types: Types) -> Any:
         return None
     if type(value) is not int and is_unavailable(value):
         return Missing.UNAVAILABLE
+    if type(value) in (list, dict) and is_deep(value):
+        raise BadValue(f"column {name}: found {shown(value)}, expected a value that is nested less")
     kind = types.get(name)
     if kind is None:
         return value

@@ -34,12 +34,12 @@ def load_exact(data: bytes) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(data, parse_float=_decimal)
     except (ValueError, RecursionError) as error:  # integers of thousands of digits, nesting without end
         raise NotJson(f"found {shown(data[:_SHOWN_BYTES])}, expected one JSON object: {error}") from None
-    if _is_deep(value):
+    if is_deep(value):
         raise WrongShape(f"found {shown(data[:_SHOWN_BYTES])}, expected an object nested at most {_DEPTH_MAX} deep")
     return value
 
 
-def _is_deep(value: Any) -> bool:
+def is_deep(value: Any) -> bool:
     """Whether something is nested deeper than anybody nests."""
     level = [value]
     for _ in range(_DEPTH_MAX):

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tieout.codecs.avro_schema import WriterSchema
+from tieout.codecs.errors import SchemaUnknown
 from tieout.codecs.schema_changes import corrupting, not_flat, unresolvable
 from tieout.codecs.schema_source import Registered
 from tieout.reconcilers.outcomes import Output
@@ -141,6 +142,33 @@ def test_what_is_not_flat(kind: Any) -> None:
     assert [each.place for each in not_flat(record(field("a", "string"), field("b", kind)))] == ["b"]
 
 
+NESTED = record(field("a", ["null", "int"]), name="N")
+ENDLESS = [
+    # what                                schema                                                                      words
+    ("a record in itself",                record(field("a", "R")),                                                    "R holds itself"),
+    ("a list of itself",                  record(field("a", ["null", "R"])),                                          "R holds itself"),
+    ("by way of another",                 record(field("a", record(field("b", "R"), name="N"))),                      "R holds itself"),
+    ("in an array",                       record(field("a", {"type": "array", "items": "R"})),                        "R holds itself"),
+    ("in a map",                          record(field("a", {"type": "map", "values": "R"})),                         "R holds itself"),
+    ("nothing, any number of times",      record(field("a", {"type": "array", "items": "null"})),                     "no bytes"),
+    ("empty records likewise",            record(field("a", {"type": "array", "items": record(name="N")})),           "no bytes"),
+    ("and empty bytes",                   record(field("a", {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}})), "no bytes"),
+    ("one type twice",                    record(field("a", NESTED), field("b", "N")),                                None),
+    ("twice in an array",                 record(field("a", NESTED), field("b", {"type": "array", "items": "N"})),    None),
+    ("types of one short name",           record(field("a", {**record(field("x", "int"), name="R"), "namespace": "other"})), None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "schema", "words"), ENDLESS, ids=[row[0] for row in ENDLESS])
+def test_schemas_whose_values_have_no_bound_are_refused(what: str, schema: Any, words: str | None) -> None:
+    """Reading them ends the process, for a payload of a byte or of many: fuzzing found it."""
+    if words is None:
+        WriterSchema(Registered(json.dumps(schema)))
+        return
+    with pytest.raises(SchemaUnknown, match=words):
+        WriterSchema(Registered(json.dumps(schema)))
+
+
 _ANY = st.recursive(st.sampled_from(["null", "int", "string", "R", "E", 5, None]),
                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
                         st.sampled_from(["type", "name", "items", "values", "fields", "symbols", "size", "logicalType",
@@ -149,8 +177,6 @@ _ANY = st.recursive(st.sampled_from(["null", "int", "string", "R", "E", 5, None]
 
 @given(_ANY)
 def test_any_json_is_a_schema_or_refused(node: Any) -> None:
-    from tieout.codecs.errors import SchemaUnknown
-
     with suppress(SchemaUnknown):
         schema = WriterSchema(Registered(json.dumps(node)))
         schema.columns()
