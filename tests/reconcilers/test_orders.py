@@ -283,8 +283,8 @@ def _events(rng: random.Random, system: str, entity: str, before: list[Change]) 
     if kind == "open":
         return [made(Op.GAP, since, "g")]
     kept = {row.key: row for row in rows if rng.random() < 0.8 and row.op is not Op.DELETE}
-    again = [made(Op.SNAPSHOT, until + 1, "s" + key, key, row.subject, **row.asserted) for key, row in kept.items()]
-    return [made(Op.GAP, since, "g"), *again, made(Op.SNAPSHOT, until + 1_000_000, "z")]
+    read = [made(Op.SNAPSHOT, until + 1, "s" + key, key, row.subject, **row.asserted) for key, row in kept.items()]
+    return [made(Op.GAP, since, "g"), *read, made(Op.SNAPSHOT, until + 1_000_000, "z")]
 
 
 class Everywhere(Run):
