@@ -59,19 +59,22 @@ def _decimal(text: str) -> Decimal:
 
 
 def flat(value: Any, above: str = "") -> dict[str, Any]:
-    """Nested members as columns: {"a": {"b": 1}} is {"a.b": 1}; lists stay, members are 'a.0.b' and 'a.last.b' too."""
+    """Nested members as columns: {"a": {"b": 1}} is {"a.b": 1}; lists stay, members are 'a.0.b' and 'a.last.b' too.
+
+    Lists inside of lists only stay: their members by number would be more than anybody can hold.
+    """
     row: dict[str, Any] = {}
-    _flatten(value, above, row)
+    _flatten(value, above, row, is_listed=False)
     return row
 
 
-def _flatten(value: Any, name: str, row: dict[str, Any]) -> None:
+def _flatten(value: Any, name: str, row: dict[str, Any], *, is_listed: bool) -> None:
     if type(value) is dict:
         for member, inner in value.items():
-            _flatten(inner, f"{name}.{member}" if name else member, row)
+            _flatten(inner, f"{name}.{member}" if name else member, row, is_listed=is_listed)
         return
     row[name] = value
-    if type(value) is list:
+    if type(value) is list and not is_listed:
         for place, inner in (*enumerate(value[:_LISTED]), *(("last", last) for last in value[-1:])):
             if type(inner) is dict:
-                _flatten(inner, f"{name}.{place}", row)
+                _flatten(inner, f"{name}.{place}", row, is_listed=True)

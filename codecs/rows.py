@@ -63,9 +63,9 @@ def decoded(event: Event, maps: Iterable[EntityMap], rows: Iterable[tuple[str, R
 def whole_object(event: Event, maps: Sequence[EntityMap], watermark_us: int | None) -> Decoded:
     """The changes that say of whole objects what the event's operation says of a record."""
     changes = [
-        Change(each.entity.name, "", event.op, event.source, "", event.commit_us, event.order(event.commit_us), {},
-               f"{event.stem}:{each.entity.name}:{event.op.value}", event.origin)
-        for each in maps if not each.claims
+        Change(name, "", event.op, event.source, "", event.commit_us, event.order(event.commit_us), {},
+               f"{event.stem}:{name}:{event.op.value}", event.origin)
+        for name in dict.fromkeys(each.entity.name for each in maps if not each.claims)
     ]
     reason = "claim" if maps else "other_table"
     return Decoded(tuple(changes), watermark_us, filtered=None if changes else reason)
@@ -75,8 +75,9 @@ def _of_map(event: Event, each: EntityMap, row: Row, changes: list[Change], reas
     """Append the changes of one map, or why there are none."""
     op = Op.GAP if event.op is not Op.DELETE and each.unknown(row) else event.op
     if op in (Op.DELETE, Op.GAP):
-        gone = () if each.claims else [_gone(event, each, part, op) for part in each.parts_known(row)]
-        reasons.append("claim" if each.claims else NOBODY_KNOWS)
+        gone = [] if each.claims else [_gone(event, each, part, op) for part in each.parts_known(row)]
+        if not gone:
+            reasons.append("claim" if each.claims else NOBODY_KNOWS)
         changes += gone
         return
     if not _concerns(event, each.reads):

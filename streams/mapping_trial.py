@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from tieout.codecs.values import instant_text, to_wire
 from tieout.reconcilers.changes import Change
 from tieout.reconcilers.entities import ENTITIES
 
-Row = tuple[str, str | None, str | None, str | None, str | None, str, Any]
+Row = tuple[str, str | None, str | None, str | None, str | None, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,13 @@ class Trial:
         for change in self.changes:
             about = ("change", change.entity, change.op.value, change.key, change.subject)
             values = canonical(change)
-            yield from [(*about, name, value) for name, value in values.items()] or [(*about, "", None)]
+            yield from [(*about, name, _text(value)) for name, value in values.items()] or [(*about, "", "")]
         if self.filtered:
             yield ("filtered", None, None, None, None, "", self.filtered)
         if self.error:
             yield ("refused", None, None, None, None, self.reason, self.error)
         for column, value in self.unmapped.items():
-            yield ("unmapped", None, None, None, None, column, value)
+            yield ("unmapped", None, None, None, None, column, _text(value))
 
     def to_json(self) -> dict[str, Any]:
         """The same as a JSON object."""
@@ -55,6 +57,13 @@ class Trial:
                          "seq": change.seq, "commit": instant_text(change.commit_us), "asserted": canonical(change)}
                         for change in self.changes],
         }
+
+
+def _text(value: Any) -> str:
+    """A value for people: text as it is, all else as JSON."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def canonical(change: Change) -> dict[str, Any]:

@@ -92,6 +92,14 @@ class Source(_Section):
         default="refuse",
         description="debezium-flat: ignore tombstones without order token, where deletes are rewritten.",
     )
+    epoch: int = Field(
+        default=0, ge=0, le=9_999,
+        description="Raised by one when the source's log starts anew: a failover, an org that was migrated.",
+    )
+    margin_s: float = Field(
+        default=60.0, ge=0,
+        description="Seconds that the watermark of captured changes stays behind the newest commit.",
+    )
 
 
 class Registry(_Section):

@@ -45,7 +45,7 @@ def asking(readings: Mapping[str, Reading]) -> dict[str, NeedsSchemas]:
 
 def _reading(source: Source, folder: Path, schemas: SchemaSource | None, *, by_id: bool) -> Reading:
     options = {"source": source_name(source), "mapping": source.mapping, "entity": source.entity, "folders": [folder],
-               "schemas": schemas, "tombstones": source.tombstones}
+               "schemas": schemas, "tombstones": source.tombstones, "epoch": source.epoch, "margin_s": source.margin_s}
     return Reading(codec(source.format, options), source_name(source), source.entity, by_id)
 
 

@@ -39,7 +39,7 @@ def read(target: str, data: bytes) -> None:
 
 def main() -> None:
     """Fuzz one target until libFuzzer ends."""
-    import atheris  # type: ignore[import-not-found, unused-ignore]
+    import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
     target = sys.argv.pop(1)
     atheris.instrument_all()

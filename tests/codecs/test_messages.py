@@ -151,7 +151,7 @@ def reason_of(batch: Batch, decoded: Decoded | None) -> str | None:
 
 def test_the_table_is_sound() -> None:
     """Members are those that are described, names are unique, and every fate has its reason."""
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for case in (param.values[0] for param in cases()):
         assert case.keys() <= MEMBERS, case["name"]
         assert (case["format"], case["name"]) not in seen, case["name"]

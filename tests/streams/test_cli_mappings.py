@@ -43,7 +43,7 @@ def sample(folder: Path, value: Any) -> str:
 
 def vendor_samples() -> list[Any]:
     """One message of each vendor's each table that is applied or parked whole, by mapping."""
-    found = {}
+    found: dict[str, Any] = {}
     for line in (MESSAGES / "vendors.jsonl").read_text(encoding="utf-8").splitlines():
         case = json.loads(line)
         ops = {each["op"] for each in case.get("changes", ())}
