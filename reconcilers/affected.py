@@ -36,6 +36,8 @@ def _assertions(record: Record) -> Iterator[Attributes]:
     for system in record.systems():
         if last := record.last(system):
             yield last.attributes
+    for history in record.histories.values():
+        yield from history.former()
 
 
 def _of_code(facts: Facts, project_code: str) -> set[Subject]:
@@ -170,6 +172,17 @@ _OF: Final[Mapping[str, Callable[[Facts, Record], Iterable[Subject]]]] = {
     "rate": _of_rate, "contract_line": _of_line, "resource": _of_resource, "calendar_day": _of_calendar,
     "legal_entity": _of_legal_entity, "staffing_demand": _of_demand, "opportunity": _of_opportunity,
     "billing_cycle": _of_cycle,
+}
+
+_EVERY_KIND: Final = ("entry", "pair", "project", "opportunity")
+
+# Entity -> kinds of subjects that its records can bear on: what `_OF` finds, without looking.
+KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "project": _EVERY_KIND, "alias": _EVERY_KIND, "legal_entity": _EVERY_KIND, "time_entry": ("entry",),
+    "posted_labour": ("entry",), "coverage": ("entry",), "write_off": ("entry",), "invoice": ("entry",),
+    "assignment": ("pair", "entry"), "rate": ("card", "entry", "pair", "project"),
+    "contract_line": ("entry", "pair", "project"), "resource": ("pair", "entry"), "calendar_day": ("pair",),
+    "staffing_demand": ("project",), "opportunity": ("opportunity",), "billing_cycle": ("entry",),
 }
 
 
