@@ -156,7 +156,7 @@ class History:
 
     def to_record(self) -> list[list[Any]]:
         """JSON rows, one a version."""
-        return [[v.seq, v.commit_us, v.deleted, dict(v.asserted)] for v in self._versions]
+        return [list(version) for version in self._versions]
 
 
 def _swept_at(own: list[Version], sweep: Sweep) -> int:
