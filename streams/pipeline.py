@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, Protocol
 
 import orjson
@@ -298,7 +298,7 @@ class Pipeline:
             change, place = self.identity.locate(change)
         elif change.op is Op.SNAPSHOT:
             self._orders.read_again(change)
-        self._control.append(replace(change, asserted={}))
+        self._control.append(change._replace(asserted={}))
         if change.entity in self._reads:
             self._send(change, place)
         else:
@@ -355,7 +355,7 @@ class Pipeline:
 
 def _mark(change: Change, op: Op, subject: str, why: str) -> Change:
     """A change about the object, or the record with this subject, that follows from another change."""
-    return replace(change, key="", op=op, subject=subject, asserted={}, event_id=f"{change.event_id}#{why}")
+    return change._replace(key="", op=op, subject=subject, asserted={}, event_id=f"{change.event_id}#{why}")
 
 
 def _of_letter(letter: Letter, said: Mapping[str, bool | str]) -> Change:

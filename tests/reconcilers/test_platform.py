@@ -102,6 +102,7 @@ GAPS: list[tuple[list[list[Change]], list[tuple[Any, ...]]]] = [
     ([[of(Op.GAP, "10:00")]], [(*GAP, "OPEN", 1, "*", at("10:00"))]),
     ([[of(Op.GAP, "10:00")], [of(Op.TRUNCATE, "10:30")]], [(*GAP, "OPEN", 1, "*", at("10:00"))]),
     ([[of(Op.GAP, "10:00")], [of(Op.SNAPSHOT, "09:00")]], [(*GAP, "OPEN", 1, "*", at("10:00"))]),  # read before
+    ([[of(Op.GAP, "10:00")], [of(Op.SNAPSHOT, "10:00")]], [(*GAP, "OPEN", 1, "*", at("10:00"))]),  # not after it
     ([[of(Op.GAP, "10:00")], [of(Op.SNAPSHOT, "10:40", entity="project")]], [(*GAP, "OPEN", 1, "*", at("10:00"))]),
     ([[of(Op.GAP, "10:00")], [of(Op.SNAPSHOT, "10:40")]], [(*GAP, "RESOLVED_AUTO", 1, "*", at("10:00"))]),
     ([[of(Op.SNAPSHOT, "10:40")], [of(Op.GAP, "10:00")]], [(*GAP, "RESOLVED_AUTO", 1, "*", at("10:00"))]),
@@ -192,6 +193,7 @@ DRIFTS: list[tuple[list[dict[int, int]], int | None]] = [
     ([NORMAL, {54_000: 200}, NORMAL], None),  # over again
     ([NORMAL, {54_000: 200}, {54_000: 200}], 2),  # what drifted is no measure
     ([NORMAL, {54_000: 200}, {27_000: 10}], 1),  # too few rows say nothing
+    ([NORMAL, {54_000: 200}, {54_000: 199}, {54_000: 199}, {54_000: 200}], 4),  # nor are they a measure by then
 ]
 
 
@@ -282,6 +284,30 @@ def test_a_stretch_that_is_read_again_does_not_sample_its_quantities_twice() -> 
     ledger.add("b", rows(0, {60: 10}))
     ledger.add("b", rows(10, {90: 7}))
     assert ledger.quantities == {"TIME/kimai|time_entry": {HOUR: {60: 10, 90: 7}}}
+
+
+def received(ledger: Ledger) -> int:
+    return ledger.totals()["TIME/kimai|time_entry"]["received"]
+
+
+def test_who_lost_a_partition_is_not_heard_any_more() -> None:
+    ledger = Ledger()
+    ledger.add("a", rows(0, {60: 10}))
+    ledger.add("b", rows(0, {60: 20}))
+    ledger.add("a", rows(10, {60: 5}))  # it did not know yet
+    ledger.add("b", rows(20, {60: 10}))
+    assert received(ledger) == 30
+
+
+def test_what_is_read_once_more_below_the_committed_offset_is_not_counted() -> None:
+    """An operator moved the group back."""
+    ledger = Ledger()
+    ledger.add("a", rows(0, {60: 10}))
+    ledger.add("a", replace(rows(10, {60: 5}), settled=10))
+    ledger.add("b", rows(0, {60: 10}))
+    ledger.add("b", rows(10, {60: 5}))
+    ledger.add("b", rows(15, {60: 1}))
+    assert received(ledger) == 16
 
 
 def test_enough_rows_are_needed() -> None:

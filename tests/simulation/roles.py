@@ -127,6 +127,7 @@ class Ingest:
         self._world.at("frames delivered, offsets not committed")
         for record in took:
             self._world.committed["ingest", (record.topic, record.partition)] = record.offset + 1
+        self._pipeline.committed({(record.topic, record.partition): record.offset + 1 for record in took})
         self._world.at("offsets committed")
 
     def _next(self, at: Partition) -> int:
