@@ -101,9 +101,11 @@ class Lives:
         wanted = [*needs, *(system for system in minds if system in have)]
         return min(marks.frontier(wanted), marks.now_us) if wanted else NEVER
 
-    def advance(self, marks: Watermarks, world_at: Worlds, unknown: Unknown = NOTHING_UNKNOWN) -> list[Step]:
-        """Move every lane to its frontier; what opened, changed or resolved on the way, in order."""
-        steps: list[Step] = []
+    def advance(self, marks: Watermarks, world_at: Worlds, unknown: Unknown = NOTHING_UNKNOWN) -> Iterator[Step]:
+        """Move every lane to its frontier; what opens, changes or resolves on the way, as it happens.
+
+        A finding may go through two episodes on the way: its state is that of the step until the next one is asked for.
+        """
         self._unknown = unknown
         for lane_key, lane in self.lanes.items():
             systems = {*lane_key[1], *lane_key[2]}
@@ -119,9 +121,8 @@ class Lives:
                 lane.frontier = instant  # what is pushed meanwhile is looked at from here on, never earlier
                 world = world_at(instant)
                 for rule in lane.rules:
-                    steps += self._look(rule, subject, world, lane, marks, systems)
+                    yield from self._look(rule, subject, world, lane, marks, systems)
             lane.frontier = frontier
-        return steps
 
     def _look(self, rule: Rule, subject: str, world: AsOf, lane: Lane, marks: Watermarks,
               systems: set[str]) -> Iterator[Step]:

@@ -63,16 +63,28 @@ class Registry:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._unknown: dict[int, float] = {}  # id -> when it was asked for
+        self._known: dict[int, Registered] = {}  # schemas never change
+        self._refused: dict[int, tuple[float, SchemaUnknown]] = {}  # id -> when it was asked for, and why there is none
 
     def schema(self, schema_id: int) -> Registered:
         """The schema of an id with its references and earlier versions; SchemaUnknown, or SchemasUnreachable."""
-        asked_s = self._unknown.get(schema_id)
-        if asked_s is not None and clock.monotonic_s() - asked_s < _UNKNOWN_S:
-            raise SchemaUnknown(f"schema id {schema_id}: the registry has none")
+        if schema_id not in self._known:
+            asked_s, refusal = self._refused.get(schema_id, (-_UNKNOWN_S, None))
+            if refusal is not None and clock.monotonic_s() - asked_s < _UNKNOWN_S:
+                raise refusal
+            try:
+                self._known[schema_id] = self._fetched(schema_id)
+            except SchemaUnknown as error:
+                self._refused[schema_id] = clock.monotonic_s(), error
+                raise
+            except (AttributeError, LookupError, TypeError) as error:  # JSON, but not what a registry answers
+                raise SchemasUnreachable(f"schema registry: found an answer without what it should hold ({error!r}): "
+                                         "check url in [registry]") from None
+        return self._known[schema_id]
+
+    def _fetched(self, schema_id: int) -> Registered:
         found = self._get(f"/schemas/ids/{schema_id}")
         if found is None:
-            self._unknown[schema_id] = clock.monotonic_s()
             raise SchemaUnknown(f"schema id {schema_id}: the registry has none")
         text, references = self._avro(found, f"schema id {schema_id}")
         return Registered(text, references, tuple(self._earlier(schema_id)))

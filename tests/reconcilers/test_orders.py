@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -265,7 +264,7 @@ def test_kinds_name_every_subject_that_a_record_can_bear_on() -> None:
 def eventful(seed: int) -> list[Change]:
     """A fortnight in which objects are emptied, lost from sight and read again."""
     rng = random.Random(seed)
-    found = [replace(item, seq=f"{item.commit_us:020d}{item.seq}") for item in business(seed)]
+    found = [item._replace(seq=f"{item.commit_us:020d}{item.seq}") for item in business(seed)]
     for system, entity in rng.sample([("ERP", "posted_labour"), ("PSA", "time_entry"), ("SCHED", "assignment"),
                                       ("ERP", "invoice"), ("ERP", "rate"), ("TIME", "time_entry")], 3):
         found += _events(rng, system, entity, found)
@@ -280,7 +279,7 @@ def _events(rng: random.Random, system: str, entity: str, before: list[Change]) 
     def made(op: Op, at: int, name: str, key: str = "", subject: str = "", **asserted: Any) -> Change:
         return Change(entity, key, op, f"{system}/one", subject, at, f"{at:020d}{name}", asserted, f"{op}{at}{name}")
 
-    kind = rng.choice(("truncate", "gap", "open", "record"))
+    kind = rng.choice(("truncate", "gap", "open", "record") if rows else ("truncate", "open"))
     if kind == "truncate":
         return [made(Op.TRUNCATE, us("2026-03-19T01:00:00Z"), "t")]
     if kind == "record":
@@ -290,13 +289,19 @@ def _events(rng: random.Random, system: str, entity: str, before: list[Change]) 
         return [lost] if rng.random() < 0.4 else [lost, again]
     if kind == "open":
         return [made(Op.GAP, since, "g")]
-    kept = {row.key: row for row in rows if rng.random() < 0.8 and row.op is not Op.DELETE}
+    there = {row.key: row for row in sorted(rows, key=lambda row: row.commit_us) if row.commit_us <= until}
+    kept = {key: row for key, row in there.items() if rng.random() < 0.8 and row.op is not Op.DELETE}
     read = [made(Op.SNAPSHOT, until + 1, "s" + key, key, row.subject, **row.asserted) for key, row in kept.items()]
     return [made(Op.GAP, since, "g"), *read, made(Op.SNAPSHOT, until + 1_000_000, "z")]
 
 
 class Everywhere(Run):
     """Operations on objects go to every partition, as ingest sends them."""
+
+    def end(self) -> dict[str, Any]:
+        """Less the groups that wait: while suppressed, such a row shows the entry that its partition saw last."""
+        return {key: row for key, row in super().end().items()
+                if not (isinstance(row, dict) and row.get("code") == "RATE_MISMATCH" and row["status"] == "SUPPRESSED")}
 
     def _released(self, item: Change) -> list[Change]:
         return [item] if not item.key else super()._released(item)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from registries import Served
 
 from tieout.codecs.errors import SchemasUnreachable, SchemaUnknown, UnknownFormat
-from tieout.streams.registry import Incompatible, Registry, SchemaFolder, open_schemas
+from tieout.streams.registry import Answer, Incompatible, Registry, SchemaFolder, open_schemas
 from tieout.streams.registry_http import HttpTransport
 from tieout.streams.settings import Registry as Section
 from tieout.streams.settings import Settings
@@ -82,8 +82,11 @@ def test_references_come_before_what_uses_them(served: Served) -> None:
 
 def test_other_kinds_of_schema_are_refused(served: Served) -> None:
     served.registry.call("POST", "/subjects/p/versions", {"schema": '"string"', "schemaType": "PROTOBUF"})
-    with pytest.raises(SchemaUnknown, match="PROTOBUF"):
-        client(served.url).schema(1)
+    registry = client(served.url)
+    for _ in range(3):
+        with pytest.raises(SchemaUnknown, match="PROTOBUF"):
+            registry.schema(1)
+    assert len(served.paths) == 1
 
 
 @pytest.mark.parametrize("section", [{"user": "user", "password": "pass"}, {"token": "t0k"}])
@@ -111,6 +114,21 @@ def test_a_page_that_is_no_registry_is_unreachable_not_an_unknown_schema(served:
     """A wrong path behind a proxy answers 404 too: dead-lettering for that would lose what is sound."""
     with pytest.raises(SchemasUnreachable, match="status 404"):
         client(f"{served.url}/wrong").schema(1)
+
+
+@pytest.mark.parametrize("body", [[], [{"subject": "x"}], ["x"], [None]])
+def test_answers_that_no_registry_gives_are_not_the_records_fault(body: Any) -> None:
+    class Odd:
+        def call(self, method: str, path: str, _: Any = None) -> Answer:
+            known = {"/schemas/ids/1": {"schema": '"string"', "references": [{}]},
+                     "/schemas/ids/2": {"schema": '"string"'}}
+            return Answer(200, known.get(path, body))
+
+    with pytest.raises(SchemasUnreachable):
+        Registry(Odd()).schema(1)
+    if body:
+        with pytest.raises(SchemasUnreachable):
+            Registry(Odd()).schema(2)
 
 
 def test_the_second_address_answers_when_the_first_does_not(served: Served) -> None:
