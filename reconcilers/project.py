@@ -164,12 +164,13 @@ class ProjectState:
         self._count_cost(live)
         found = dict(suppressed.find(live, self.lives, RULES, self._pending, self._waits_for, self.marks.now_us)
                      if self._stale or self._unknown.subjects else ())
-        for key in sorted(self._suppressed.keys() - found.keys(), key=repr):
+        fresh = {key: (row["finding_id"], suppressed.fingerprint(row)) for key, row in found.items()}
+        for key, (name, _) in sorted(self._suppressed.items(), key=repr):
+            if key in fresh and fresh[key][0] == name:
+                continue  # else it waits no longer, or it would be another episode by now
             finding = self.lives.findings.get(key)
-            name, _ = self._suppressed[key]
             known = finding is not None and finding.row.get("finding_id") == name
             yield Outcome(Output.FINDING_STATE, name, finding.row if finding and known else None)
-        fresh = {key: (row["finding_id"], suppressed.fingerprint(row)) for key, row in found.items()}
         for key, row in found.items():
             if self._suppressed.get(key) != fresh[key]:
                 yield Outcome(Output.FINDING_STATE, row["finding_id"], row)
