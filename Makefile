@@ -47,6 +47,14 @@ bench: $(DEV)  ## Changes a second, against a plain loop and an ordinary Faust a
 faults: $(DEV)  ## Kill, stop and move every process on Apache Kafka (long)
 	@TIEOUT_TEST_KILLS=$${TIEOUT_TEST_KILLS:-30} TIEOUT_TEST_RESTARTS=$${TIEOUT_TEST_RESTARTS:-20} $(BIN)/pytest -s -m faults -rs tests/faults $(ARGS)
 
+audit: $(DEV)  ## Known vulnerabilities of the locked packages; says so when the advisories cannot be asked
+	@$(BIN)/python tests/audit.py $(ARGS)
+
+sbom: $(DEV)  ## CycloneDX bill of materials of what is installed at run time, in build/
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/tieout.cdx.json requirements.txt
+	@echo "build/tieout.cdx.json"
+
 lock: $(DEV)  ## Resolve pyproject.toml anew into requirements*.txt, with hashes
 	@echo "uv" | $(BIN)/uv $(LOCK) -o requirements-uv.txt -
 	@echo "setuptools>=77" | $(BIN)/uv $(LOCK) -o requirements.txt pyproject.toml -
@@ -79,4 +87,4 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "this Python has no venv module. On Debian and Ubuntu: apt-get install python3-venv. Or name another Python: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-.PHONY: help demo test check lint types links kafka bench faults lock clean
+.PHONY: help demo test check lint types links kafka bench faults audit sbom lock clean

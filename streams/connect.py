@@ -6,7 +6,7 @@ wrong, a password or a certificate, goes to its error callback alone.
 
 from __future__ import annotations
 
-import threading
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from tieout.streams.clock import monotonic_s
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _ASK_S: Final = 10.0
 _LOOK_S: Final = 0.25
+_ASIDE: Final = re.compile(r"^\S+/bootstrap: | \(after [^)]*\)| \(install [^)]*\)")
 
 
 class Refused(Exception):
@@ -35,8 +36,8 @@ def admin(settings: Settings, within_s: float = _ASK_S) -> Any:
             client.list_topics(timeout=_LOOK_S)
         except KafkaException:
             client.poll(0)  # runs the callback
-            if ear.heard.is_set():
-                raise Refused(refusal(settings, ear.reason)) from None
+            if ear.heard is not None:
+                raise Refused(_sentence(settings, ear.heard)) from None
             if monotonic_s() >= until_s:
                 raise
         else:
@@ -55,24 +56,25 @@ def check(settings: Settings) -> None:
         return  # each role waits for its brokers in its own way
 
 
-def refusal(settings: Settings, reason: str) -> str:
-    """The sentence for people: where, what was said, and which settings to look at; never a value of theirs."""
+def _sentence(settings: Settings, error: Any) -> str:
+    """For people: who refused whom, what was said, and which settings to look at; never a value of theirs."""
+    from confluent_kafka import KafkaError
+
     where = settings.kafka.client["bootstrap.servers"]
-    if "certificate" in reason.lower() or "ssl" in reason.lower():
-        return f"the certificate of {where} is not accepted: {reason}. Look at kafka.client ssl.ca.location"
-    return f"{where} refused the login: {reason}. Look at kafka.client sasl.username and sasl.password"
+    said = _ASIDE.sub("", " ".join(error.str().split()))
+    if error.code() == KafkaError._SSL:
+        return f"the certificate of {where} is not accepted: {said}. Look at kafka.client ssl.ca.location"
+    return f"{where} refused the login: {said}. Look at kafka.client sasl.username and sasl.password"
 
 
 class _Ear:
     """Hears what librdkafka says of its connections, and keeps the first that no retry will heal."""
 
     def __init__(self) -> None:
-        self.heard = threading.Event()
-        self.reason = ""
+        self.heard: Any = None
 
     def __call__(self, error: Any) -> None:
         from confluent_kafka import KafkaError
 
-        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL) and not self.heard.is_set():
-            self.reason = " ".join(error.str().split())
-            self.heard.set()
+        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL) and self.heard is None:
+            self.heard = error

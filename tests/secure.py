@@ -1,4 +1,4 @@
-"""A certificate authority for tests: a CA, broker certificates for 127.0.0.1, and keys in the PEM form that Kafka reads."""
+"""A certificate authority for tests: a CA, certificates for 127.0.0.1, and keys in the PEM form that Kafka reads."""
 
 from __future__ import annotations
 

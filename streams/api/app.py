@@ -89,6 +89,7 @@ def _describe(app: FastAPI) -> None:
                 schemas.pop(name, None)
             schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
             _describe_access(document)
+            _describe_forms(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -100,7 +101,6 @@ def _describe_access(document: dict[str, Any]) -> None:
         "token": {"type": "http", "scheme": "bearer", "description": "`tieout token new` makes one."},
         "password": {"type": "http", "scheme": "basic", "description": "The token as the password, for browsers."},
     }
-    refused = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}}
     meanings = {"401": "No token, or not a known one", "403": "Not this scope", "421": "Not a name of this machine",
                 "429": "Too many requests"}  # fmt: skip
     for path, operations in document["paths"].items():
@@ -108,7 +108,29 @@ def _describe_access(document: dict[str, Any]) -> None:
         for operation in operations.values():
             operation["security"] = [{"token": [need]}, {"password": [need]}] if need else []
             for status, meaning in meanings.items():
-                operation["responses"].setdefault(status, {"description": meaning, **refused})
+                operation["responses"].setdefault(status, {"description": meaning, **_PROBLEM_CONTENT})
+
+
+def _describe_forms(document: dict[str, Any]) -> None:
+    """What `format` and `shape` turn an answer into, and that a body may be no JSON."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            names = {parameter["name"] for parameter in operation.get("parameters", ())}
+            content = operation["responses"]["200"].get("content", {})
+            if "format" in names:
+                content["text/csv"] = {"schema": {"type": "string"}}
+            if "shape" in names:
+                whole = content["application/json"]["schema"]
+                rows = {"type": "array", "items": {"type": "object"}}
+                content["application/json"]["schema"] = {"anyOf": [whole, rows, _GECKOBOARD]}
+            if "requestBody" in operation:
+                operation["responses"]["400"] = {"description": "The body is not JSON", **_PROBLEM_CONTENT}
+
+
+_GECKOBOARD: Final = {"type": "object", "required": ["item"], "properties": {"item": {"type": "array"}}}
+_PROBLEM_CONTENT: Final = {
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
+}
 
 
 def _version() -> str:

@@ -37,7 +37,11 @@ class Guard:
                 _observe(scope, message["status"], monotonic_s() - begun_s)
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        try:
+            await self._app(scope, receive, guarded)
+        except Exception:  # answered outside of every middleware
+            _observe(scope, 500, monotonic_s() - begun_s)
+            raise
 
 
 def _observe(scope: Scope, status: int, seconds: float) -> None:

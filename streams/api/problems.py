@@ -76,7 +76,7 @@ class Problem(Exception):
 
     def response(self) -> Response:
         """The problem as an HTTP response that no cache keeps."""
-        headers = {"Cache-Control": "no-store", **self.headers}
+        headers = {**self.headers, "Cache-Control": "no-store"}
         return Response(to_json(self.body()), self.status, headers, MEDIA_TYPE)
 
 

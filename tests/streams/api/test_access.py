@@ -236,8 +236,9 @@ async def test_personal_data_is_masked_without_detail_read(furnished: Firm) -> N
     furnished.finding("f-9", explanation=f"approved by {PERSON}", impact_minor=1)
     furnished.finding("f-8", attribute="cost_rate", left_value="95.00 GBP/h", right_value="90.00 GBP/h", currency="GBP")
     furnished.step("f-9", "ACKED", NOON)
-    furnished.outcomes[-1] = furnished.outcomes[-1]._replace(row={**furnished.outcomes[-1].row, "actor": PERSON,
-                                                                   "reason": f"agreed with {PERSON}"})  # fmt: skip
+    step = furnished.outcomes.pop()
+    assert step.row
+    furnished.outcomes.append(step._replace(row={**step.row, "actor": PERSON, "reason": f"agreed with {PERSON}"}))
     furnished.publish()
     async with http(furnished.app(access=access())) as client:
         async def read(path: str, name: str) -> str:

@@ -145,7 +145,7 @@ async def test_a_forged_or_old_token_is_refused(
     furnished: Firm, changed: dict[str, Any], key: str | None, headers: dict[str, Any], algorithm: str
 ) -> None:
     """And the answer does not help the next try."""
-    token = jwt.encode(claims(**changed), key, algorithm=algorithm, headers=headers)
+    token = jwt.encode(claims(**changed), key or "", algorithm=algorithm, headers=headers)
     async with http(furnished.app(access=access({"a": OLD}))) as client:
         answer = await client.get(f"/embed/unbilled_hours?token={token}")
     assert answer.status_code == 401, answer.text
