@@ -38,7 +38,7 @@ PASSWORD = "canaryPassword-kafka-8f3a"
 READER, OPERATOR = "tieout_canaryTokenReader-77aa", "tieout_canaryTokenOperator-77bb"
 EMBED_KEY = "canaryEmbedKey-0123456789abcdefghijk"
 PERSON = "canary.person@example.com"
-ROLES = ("ingest", "worker", "sink", "api")
+ROLES = ("ingest", "worker", "sink", "api", "audit")
 
 
 @dataclass
@@ -110,7 +110,7 @@ BECOME = """
 import sys
 from tieout.streams.app import become, simulate
 from tieout.streams.settings import load
-codes = [become(role, load()) for role in ("ingest", "worker", "sink", "api")]
+codes = [become(role, load()) for role in ("ingest", "worker", "sink", "api", "audit")]
 print(codes + [simulate(None, seed=1, hours_per_s=1.0, truth=None, capture=None)])
 """
 
@@ -125,8 +125,8 @@ def test_what_the_cluster_refuses_ends_every_role_and_command_with_the_reason(pl
         [sys.executable, "-c", BECOME], env=place.env | variables, capture_output=True, text=True, timeout=100,
         check=False,
     )  # fmt: skip
-    assert roles.stdout.strip() == "[4, 4, 4, 4, 4]", roles.stderr[-2000:]
-    assert roles.stderr.count(said) == 5, roles.stderr
+    assert roles.stdout.strip() == "[4, 4, 4, 4, 4, 4]", roles.stderr[-2000:]
+    assert roles.stderr.count(said) == 6, roles.stderr
     command = place.command("topics", "plan", **given)
     assert command.returncode == 4
     for text in (roles.stderr, command.stderr):

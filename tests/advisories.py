@@ -57,7 +57,8 @@ def judge(report: Any, listed: Iterable[Ignore], today: datetime.date) -> Verdic
     packages = report["dependencies"]
     ids = {each.id for each in listed if each.until >= today}
     vulnerable = [
-        f"{package['name']} {package['version']}: {found['id']}, fixed in {', '.join(found['fix_versions']) or 'nothing'}"
+        f"{package['name']} {package['version']}: {found['id']}, "
+        f"fixed in {', '.join(found['fix_versions']) or 'nothing'}"
         for package in packages for found in package.get("vulns", ())
         if not ids & {found["id"], *found.get("aliases", ())}
     ]  # fmt: skip

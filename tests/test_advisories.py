@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audit import IGNORED, ROOT, Ignore, ignores, judge
+from advisories import IGNORED, ROOT, Ignore, ignores, judge
 
 TODAY = datetime.date(2026, 11, 26)
 CLEAN = {"name": "a", "version": "1", "vulns": []}
