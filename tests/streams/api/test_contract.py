@@ -12,6 +12,8 @@ from api_firm import Firm
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import checks
 
+pytestmark = pytest.mark.xdist_group("contract")  # the firm is furnished once
+
 EXAMPLES = 12  # for each address and for each of right and wrong input
 STREAM = "/v1/stream"  # never ends: its tests are in test_stream.py
 CHECKS = (
