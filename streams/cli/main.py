@@ -36,6 +36,7 @@ COMMANDS: dict[str, Command] = {
     "findings": Command("findings", "Findings: what disagrees, since when, worth how much, whose turn."),
     "sql": Command("sql", "Query the published snapshot."),
     "dlq": Command("dlq", "Dead letters: list, show, replay."),
+    "token": Command("token", "Tokens of the API and keys of its embeds: make one."),
 }
 
 _USAGE = "Usage: tieout COMMAND [OPTIONS] [ARGUMENTS]"
@@ -98,7 +99,7 @@ def _code_of(error: Exception) -> Exit | None:
     names = {kind.__name__ for kind in type(error).__mro__}
     if "ConfigError" in names or "PolicyError" in names or "ConfigurationError" in names:
         return Exit.CONFIGURATION
-    if "KafkaException" in names or "SchemasUnreachable" in names:
+    if names & {"KafkaException", "SchemasUnreachable", "Refused"}:
         return Exit.UNREACHABLE
     if "TopicsRefused" in names or "OSError" in names:
         return Exit.FAILED
