@@ -18,9 +18,10 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from tieout.codecs.columns import FIRST_DAY, LAST_DAY, Day, Instant, Local, Missing, Row, Span, decimal_text, text_of
+from tieout.codecs.columns import FIRST_DAY, LAST_DAY, Day, Instant, Local, Missing, Row, Span, text_of
 from tieout.codecs.errors import BadValue, LossyNumber, shown
 from tieout.codecs.values import DAY_US, EPOCH, RATE_UNITS, parse_currency, parse_date, parse_instant, parse_int
+from tieout.codecs.wire_types import decimal_text
 from tieout.reconcilers.entities import Kind
 from tieout.reconcilers.quantities import DAY_S, HOUR_S, RATE_SCALE, exponent, rounded
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from tieout.codecs.columns import Decoder, Missing, Row, text_of
+from tieout.codecs.columns import Missing, Row, text_of
 from tieout.codecs.errors import DecodeError, MappingError, MissingKey, nearest
 from tieout.codecs.fields import Condition, Field, is_reference
+from tieout.codecs.wire_types import WireType
 from tieout.reconcilers.entities import Entity
 
 Asserted = dict[str, Any]
@@ -22,7 +23,7 @@ class EntityMap:
     fields: Mapping[str, Field]
     table: str | None = None
     subject: Field | None = None
-    columns: Mapping[str, Decoder] = field(default_factory=dict)
+    columns: Mapping[str, WireType] = field(default_factory=dict)
     skip: tuple[Condition, ...] = ()
     delete: tuple[Condition, ...] = ()
     reads: frozenset[str] = frozenset()
@@ -76,6 +77,14 @@ class EntityMap:
     def deleted(self, row: Row) -> bool:
         """True when the row is marked as deleted."""
         return any(condition(row) for condition in self.delete)
+
+    def lost(self, gone: Set[str], present: Set[str]) -> str | None:
+        """A column of `gone` without which the map can no longer say what it said, or None."""
+        conditions = {condition.column for condition in (*self.skip, *self.delete)}
+        for name in sorted(gone):
+            if name in conditions or any(each.loses(name, present) for each in self.fields.values()):
+                return name
+        return None
 
 
 @dataclass(frozen=True, slots=True)

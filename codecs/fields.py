@@ -5,7 +5,7 @@ A field gives its attribute's value, None for asserted null, or `Missing` when t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from string import Formatter
 from typing import Any, Final, NamedTuple
 
@@ -19,10 +19,15 @@ Evaluate = Callable[[Row], Any]
 
 
 class Field(NamedTuple):
-    """How an attribute's value is made of a row, and the columns that it reads."""
+    """How an attribute's value is made of a row, the columns that it reads, and its alternatives where it has some."""
 
     evaluate: Evaluate
     reads: frozenset[str] = frozenset()
+    ways: tuple[frozenset[str], ...] = ()
+
+    def loses(self, column: str, present: Set[str]) -> bool:
+        """Whether it read `column` and no alternative is left whose columns are all there."""
+        return column in self.reads and not any(way <= present for way in self.ways or (self.reads,))
 
 
 class Condition(NamedTuple):
@@ -84,7 +89,8 @@ def first_of(fields: Sequence[Field]) -> Field:
                 return value
         return found
 
-    return Field(evaluate, frozenset().union(*(field.reads for field in fields)))
+    ways = tuple(way for field in fields for way in (field.ways or (field.reads,)))
+    return Field(evaluate, frozenset().union(*(field.reads for field in fields)), ways)
 
 
 def template(text: str) -> Field:

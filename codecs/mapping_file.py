@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
-from tieout.codecs.columns import WIRE_TYPES, Decoder, text_of, wire_type
+from tieout.codecs.columns import text_of
 from tieout.codecs.converters import CONVERTERS, Converter, Step
 from tieout.codecs.entity_map import EntityMap, TableMapping
 from tieout.codecs.errors import DecodeError, MappingError, nearest
 from tieout.codecs.fields import Condition, Field, choice, column, constant, finish, first_of, reference, template
 from tieout.codecs.values import parser_of
+from tieout.codecs.wire_types import WIRE_TYPES, WireType, wire_type
 from tieout.reconcilers.entities import ENTITIES, SYSTEMS, UNKNOWN, Attribute, Entity, Kind
 
 _MAP_KEYS: Final = ("entity", "table", "subject", "skip", "delete", "columns", "fields")
@@ -86,9 +87,9 @@ def _entity_map(table: Any, place: str, problems: _Problems) -> EntityMap | None
                      frozenset().union(*reads))
 
 
-def _columns(table: Mapping[str, Any], place: str, problems: _Problems) -> dict[str, Decoder]:
+def _columns(table: Mapping[str, Any], place: str, problems: _Problems) -> dict[str, WireType]:
     """The wire types of columns."""
-    found: dict[str, Decoder] = {}
+    found: dict[str, WireType] = {}
     for name, kind in problems.typed(f"{place}.columns", table.get("columns", {}), dict, {}).items():
         decoder = wire_type(kind) if isinstance(kind, str) else None
         if decoder is None:
