@@ -41,9 +41,9 @@ from typing import Any, Final
 
 from tieout.codecs.columns import Day, Decoder, Instant, Local, Span
 from tieout.codecs.errors import BadValue, shown
+from tieout.codecs.infinity import endless, endless_day
 from tieout.codecs.values import DAY_US, EPOCH, day_number, instant_us
 
-_FOREVER: Final = 2**62
 _PLACES_MAX: Final = 100  # decimal places; '1e999999999' is a number too, but not one to compute with
 _SECOND_US: Final = 1_000_000
 _SPECIAL: Final = {"nan": "NaN", "infinity": "Infinity", "inf": "Infinity", "-infinity": "-Infinity",
@@ -108,19 +108,13 @@ def _micros(kind: type[int], numerator: int, denominator: int = 1) -> Decoder:
 
 def _day(value: Any) -> Day:
     """Days since 1970-01-01."""
-    return Day(integer(value))
-
-
-def _infinite(value: str) -> int | None:
-    """How 'infinity' is written: by name, or as a year that no calendar has."""
-    if value[:1] in ("+", "-") or value == "infinity":
-        return -_FOREVER if value[0] == "-" else _FOREVER
-    return None
+    day = integer(value)
+    return Day(endless_day(day) or day)
 
 
 def _iso_day(value: Any) -> Day:
     """'2026-03-10' or '2026-03-10Z'."""
-    if (forever := _infinite(text(value))) is not None:
+    if (forever := endless(text(value))) is not None:
         return Day(forever)
     try:
         return Day(day_number(value.removesuffix("Z")))
@@ -130,7 +124,7 @@ def _iso_day(value: Any) -> Day:
 
 def _zoned(value: Any) -> Instant:
     """ISO 8601 with zone."""
-    if (forever := _infinite(text(value))) is not None:
+    if (forever := endless(text(value))) is not None:
         return Instant(forever)
     try:
         return Instant(instant_us(value))
@@ -140,7 +134,7 @@ def _zoned(value: Any) -> Instant:
 
 def _iso_local(value: Any) -> Local:
     """'2026-03-10T17:42:11.123' with or without a Z that means nothing."""
-    if (forever := _infinite(text(value))) is not None:
+    if (forever := endless(text(value))) is not None:
         return Local(forever)
     try:
         since = datetime.fromisoformat(value.removesuffix("Z") + "+00:00") - EPOCH

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import duckdb
 from oracle import oracle
@@ -33,24 +33,45 @@ class Checkpoint(NamedTuple):
         return datetime.fromtimestamp(self.ts_ms // 1_000, UTC) + LATER
 
 
+class Event(NamedTuple):
+    """A canonical event; `data` is JSON."""
+
+    source: str
+    entity: str
+    op: str
+    subject: str
+    data: str
+
+
 def read(path: Path) -> list[Checkpoint]:
     """The checkpoints of a recording."""
     return [Checkpoint(each["name"], each["ts_ms"], each["tables"]) for each in json.loads(gzip.decompress(path.read_bytes()))]
 
 
-def answers(checkpoint: Checkpoint, scratch: Path) -> duckdb.DuckDBPyConnection:
-    """A connection with the oracle's tables `time_entry`, `finding` and `kpi`."""
-    events = canonical(checkpoint, scratch)
+def answers(checkpoints: Sequence[Checkpoint], scratch: Path) -> duckdb.DuckDBPyConnection:
+    """A connection with the oracle's tables `time_entry`, `finding` and `kpi`, as of the last of the checkpoints.
+
+    Tables do not remember. That a row is deleted is seen by the checkpoints before, at which it was there.
+    """
+    checkpoint = checkpoints[-1]
+    events = with_deleted([canonical(each, scratch) for each in checkpoints])
     capture = scratch / "canonical.jsonl"
     with capture.open("w", encoding="utf-8") as file:
         for number, (source, entity, op, subject, data) in enumerate(events):
             event = {"id": str(number), "source": source, "type": f"tieout.{entity}.{op}", "subject": subject,
-                     "time": _text(checkpoint.ts_ms), "sequence": "0", "data": json.loads(data)}
+                     "time": _text(checkpoint.ts_ms), "sequence": f"{number:06d}", "data": json.loads(data)}
             file.write(json.dumps({"topic": "tables", "partition": 0, "ts": checkpoint.ts_ms, "payload": json.dumps(event)}) + "\n")
     return oracle.run([capture], until=checkpoint.judged.isoformat(), assume_fresh=True)
 
 
-def canonical(checkpoint: Checkpoint, scratch: Path) -> list[tuple[Any, ...]]:
+def with_deleted(states: Sequence[Sequence[Event]]) -> list[Event]:
+    """The events of the last state, and a delete of each record that only an earlier one has."""
+    now = {event[:4] for event in states[-1]}
+    gone = {event[:4]: event for state in states[:-1] for event in state if event[:4] not in now}
+    return [*gone.values(), *(event._replace(op="deleted") for event in gone.values()), *states[-1]]
+
+
+def canonical(checkpoint: Checkpoint, scratch: Path) -> list[Event]:
     """Source, entity, operation, subject and data of each event that the tables amount to."""
     con = duckdb.connect()
     for name, csv in checkpoint.tables.items():
@@ -60,7 +81,8 @@ def canonical(checkpoint: Checkpoint, scratch: Path) -> list[tuple[Any, ...]]:
         con.execute(f"CREATE TABLE {name} AS SELECT * FROM read_csv(?, header = true, all_varchar = true, nullstr = '\\N')",
                     [str(file)])
     con.execute(SQL.read_text(encoding="utf-8"))
-    return con.execute("SELECT source, entity, op, subject, data::VARCHAR FROM event ORDER BY ALL").fetchall()
+    rows = con.execute("SELECT source, entity, op, subject, data::VARCHAR FROM event ORDER BY ALL").fetchall()
+    return [Event(*row) for row in rows]
 
 
 def _text(ts_ms: int) -> str:
