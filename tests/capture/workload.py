@@ -116,7 +116,8 @@ class Workload:
         for number, (employee, firm, role, _) in enumerate(PEOPLE):
             _, _, country, _, zone, region = next(each for each in FIRMS if each[0] == firm)
             yield _insert("hcm.worker", employee, "EMPLOYEE", "Active", firm, f"CC-{country}", "CLOUD", region, country, zone,
-                          f"{country}-FULL", Decimal("100.0"), role, date(2022, 1, 10), "infinity")
+                          f"{country}-FULL", Decimal("100.0"), role, "-infinity" if number == 0 else date(2022, 1, 10),
+                          "infinity")
             yield _insert('"time".account', 11 + number, employee, True)
             yield _insert("sched.person", 501 + number, employee, f"Person {number}")
         for country in ("GB", "DE"):
@@ -183,6 +184,8 @@ class Workload:
     def rates(self) -> None:
         """Back-dated prices, prices of another scale, an end that was infinity, recalls, a second week."""
         self._log_time(range(7, 12))
+        self._overtaken()
+        self._change_tables()
         changed = self.monday + timedelta(days=2)
         self.run(  # a price agreed late: effective from last Wednesday
             ("UPDATE erp.sales_price SET valid_to = %s WHERE scope_key = 'ACME-1' AND role = 'SC'", (changed - timedelta(days=1),)),
@@ -253,6 +256,33 @@ class Workload:
         self.run(("TRUNCATE erp.write_off", ()))
         self.run(_insert("erp.write_off", "WO-NEW", f"kimai:{kept}", Decimal("0.25"), "goodwill"))
 
+    # --- what is easy to get wrong ---------------------------------------------------------------------------------
+
+    def _overtaken(self) -> None:
+        """A row that an older transaction changes after a younger one; what is taken back; what never was."""
+        first, second, third = sorted(self.entries)[:3]
+        minutes = 'UPDATE "time".timesheet SET minutes = %s WHERE id = %s'
+        with psycopg.connect(self.dsn) as old, psycopg.connect(self.dsn) as young:
+            old.execute(minutes, (self.entries[first].minutes, first))
+            young.execute(minutes, (15, second))
+            young.commit()
+            old.execute(minutes, (self.entries[second].minutes, second))
+        with psycopg.connect(self.dsn) as part:
+            part.execute(minutes, (30, third))
+            part.execute("SAVEPOINT before")
+            part.execute(minutes, (45, first))
+            part.execute("ROLLBACK TO before")
+            part.execute(minutes, (self.entries[third].minutes, third))
+        with psycopg.connect(self.dsn) as never:
+            never.execute(minutes, (60, third))
+            never.rollback()
+
+    def _change_tables(self) -> None:
+        """A column more, a column of another scale: the rows that follow have another schema."""
+        self.run(('ALTER TABLE "time".timesheet ADD COLUMN exported boolean NOT NULL DEFAULT false', ()),
+                 ("ALTER TABLE erp.empl_trans ALTER COLUMN cost TYPE numeric(14, 4)", ()))
+        self.run(("UPDATE erp.empl_trans SET cost = qty * 61.2345", ()))
+
     # --- parts of steps --------------------------------------------------------------------------------------------
 
     def _log_time(self, days: range) -> None:
@@ -305,7 +335,7 @@ class Workload:
             halves = (each.hours / 2, each.hours - each.hours / 2) if each.id % 5 == 0 else (each.hours,)
             transactions.append([
                 _insert("erp.empl_trans", 5637144576 + each.id * 10 + part, firm, f"T{each.id}-{part}", each.ref, code,
-                        each.person[0], each.day, each.day, hours, f"V{each.id}", "")
+                        each.person[0], each.day, each.day, hours, f"V{each.id}", hours * 60)
                 for part, hours in enumerate(halves)
             ])
         self.interleaved(transactions)

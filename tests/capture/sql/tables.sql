@@ -71,9 +71,9 @@ CREATE TABLE erp.forecast (
     start_date date NOT NULL, end_date date NOT NULL, hours_per_day numeric(5, 2) NOT NULL
 );
 CREATE TABLE erp.empl_trans (
-    recid bigint PRIMARY KEY, dataareaid text NOT NULL, transid text NOT NULL, ext_origin_ref text, 
+    recid bigint PRIMARY KEY, dataareaid text NOT NULL, transid text NOT NULL, ext_origin_ref text,
     projid text NOT NULL REFERENCES erp.project ON UPDATE CASCADE, worker text, trans_date date NOT NULL,
-    accounting_date date, qty numeric(32, 16) NOT NULL, voucher text NOT NULL DEFAULT '', description text NOT NULL DEFAULT ''
+    accounting_date date, qty numeric(32, 16) NOT NULL, voucher text NOT NULL DEFAULT '', cost numeric(12, 2)
 );
 CREATE TABLE erp.invoice (
     dataareaid text, invoice_id text, document_type smallint NOT NULL, customer_no text, currency character(3),
