@@ -25,7 +25,7 @@ from typing import Any, Final
 from tieout.codecs.debezium_control import control, table_names
 from tieout.codecs.debezium_rows import SNAPSHOT_DONE, Record, Rows, instant_us, opened_key
 from tieout.codecs.errors import WrongShape, shown
-from tieout.codecs.openers import AvroOpener, JsonOpener, Opened
+from tieout.codecs.openers import AvroOpener, Opened, Opener
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Op
 
@@ -40,12 +40,7 @@ class DebeziumCodec:
     """Decodes one connector's envelopes."""
 
     rows: Rows
-    opener: JsonOpener | AvroOpener
-
-    def prepare(self, raw: RawRecord) -> None:
-        """Fetch the schemas that `raw` needs; SchemasUnreachable when nobody answers now."""
-        if isinstance(self.opener, AvroOpener):
-            self.opener.prepare(raw)
+    opener: Opener
 
     def decode(self, raw: RawRecord) -> Decoded:
         """The changes of one record; raises DecodeError."""
@@ -86,6 +81,17 @@ class DebeziumCodec:
         key, key_columns = opened_key(self.opener, record.raw.key)
         columns = opened.schema.columns("after") if opened.schema and op is not Op.DELETE else None
         return record._replace(op=op, row=after, columns=columns, key=key, key_columns=key_columns)
+
+
+@dataclass(frozen=True, slots=True)
+class DebeziumAvroCodec(DebeziumCodec):
+    """The same in Avro: schemas can be fetched ahead."""
+
+    opener: AvroOpener
+
+    def prepare(self, raw: RawRecord) -> None:
+        """Fetch the schemas that `raw` needs; SchemasUnreachable when nobody answers now."""
+        self.opener.prepare(raw)
 
 
 def _commit_us(source: Object) -> int:

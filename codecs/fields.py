@@ -10,8 +10,8 @@ from string import Formatter
 from typing import Any, Final, NamedTuple
 
 from tieout.codecs.columns import Missing, Row, text_of
-from tieout.codecs.converters import Step, day_of, instant_of, int_of
 from tieout.codecs.errors import BadValue, DecodeError, MissingColumn, shown
+from tieout.codecs.scalars import Step, day_of, instant_of, int_of
 from tieout.codecs.values import PARSERS, parser_of
 from tieout.reconcilers.entities import Attribute, Kind
 
@@ -48,6 +48,16 @@ def constant(value: Any) -> Field:
     return Field(lambda row: value)
 
 
+def conditional(field: Field, conditions: Sequence[Condition]) -> Field:
+    """The field where all conditions hold; elsewhere the row does not say."""
+
+    def evaluate(row: Row) -> Any:
+        return field.evaluate(row) if all(condition(row) for condition in conditions) else Missing.ABSENT
+
+    tested = {condition.column for condition in conditions}
+    return Field(evaluate, field.reads | tested, tuple(way | tested for way in field.ways or (field.reads,)))
+
+
 def column(name: str, steps: Sequence[Step], null_if: frozenset[str] = frozenset(), *, required: bool = False) -> Field:
     """A column through its converters; values whose text is in `null_if` are null."""
 
@@ -58,11 +68,16 @@ def column(name: str, steps: Sequence[Step], null_if: frozenset[str] = frozenset
                 raise MissingColumn(f"expected column {name!r}, found {', '.join(sorted(row)) or 'none'}")
             return value
         try:
-            return None if value is None or (null_if and text_of(value) in null_if) else _through(steps, value, row)
+            return None if value is None or _is_null(value, null_if) else _through(steps, value, row)
         except DecodeError as error:
             raise error.within(f"column {name}") from None
 
     return Field(evaluate, frozenset((name,)))
+
+
+def _is_null(value: Any, null_if: frozenset[str]) -> bool:
+    """Whether a value is one of those that mean null; a float has no exact text, and is none of them."""
+    return bool(null_if) and type(value) is not float and text_of(value) in null_if
 
 
 def _through(steps: Sequence[Step], value: Any, row: Row) -> Any:
@@ -159,4 +174,16 @@ def finish(attribute: Attribute) -> Step:
     return lambda value, row: plain(value)
 
 
-_FINISH: Final[Mapping[Kind, Callable[[Any], Any]]] = {Kind.DATE: day_of, Kind.INSTANT: instant_of, Kind.INT: int_of}
+def _plain_json(value: Any) -> Any:
+    """JSON that every reader reads: exact numbers and integers beyond 64 bits are text."""
+    if type(value) is dict:
+        return {name: _plain_json(inner) for name, inner in value.items()}
+    if type(value) is list:
+        return [_plain_json(inner) for inner in value]
+    is_wide = type(value) is int and not -(2**63) <= value < 2**63
+    return text_of(value) if is_wide or type(value) not in (str, int, bool, float, type(None)) else value
+
+
+_FINISH: Final[Mapping[Kind, Callable[[Any], Any]]] = {
+    Kind.DATE: day_of, Kind.INSTANT: instant_of, Kind.INT: int_of, Kind.JSON: _plain_json,
+}

@@ -19,16 +19,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from tieout.codecs.canonical import CanonicalCodec
-from tieout.codecs.debezium import DebeziumCodec
+from tieout.codecs.cloudevents import CloudEventsCodec
+from tieout.codecs.dataverse import DataverseCodec
+from tieout.codecs.debezium import DebeziumAvroCodec, DebeziumCodec
 from tieout.codecs.debezium_flat import FlatCodec
 from tieout.codecs.debezium_rows import MARGIN_US, Rows
+from tieout.codecs.entity_map import TableMapping
 from tieout.codecs.errors import UnknownFormat, nearest
 from tieout.codecs.mapping import load
 from tieout.codecs.openers import AnyOpener, AvroOpener, JsonOpener
 from tieout.codecs.records import Decoded, RawRecord
+from tieout.codecs.salesforce import SalesforceCodec
 from tieout.reconcilers.entities import SYSTEMS
 
 Options = Mapping[str, Any]
@@ -42,6 +46,15 @@ class Codec(Protocol):
 
     def decode(self, raw: RawRecord) -> Decoded:
         """What the record says; raises DecodeError when it cannot be read."""
+        ...
+
+
+@runtime_checkable
+class NeedsSchemas(Protocol):
+    """A codec that asks others for schemas."""
+
+    def prepare(self, raw: RawRecord) -> None:
+        """Fetch what `raw` needs, so that decoding it asks nobody; SchemasUnreachable when nobody answers now."""
         ...
 
 
@@ -62,7 +75,7 @@ def _canonical(options: Options) -> Codec:
 
 def _debezium_json(options: Options, *, with_schema: bool) -> Codec:
     """Envelopes in JSON."""
-    return DebeziumCodec(_rows(options), JsonOpener(with_schema))
+    return DebeziumCodec(Rows(*_mapped(options)), JsonOpener(with_schema))
 
 
 def _debezium_avro(options: Options) -> Codec:
@@ -70,7 +83,7 @@ def _debezium_avro(options: Options) -> Codec:
     if "schemas" not in options:
         raise UnknownFormat("schemas: expected a registry or a folder of schemas, Avro means nothing without: "
                             "set url or folder in [registry]")
-    return DebeziumCodec(_rows(options), AvroOpener(options["schemas"]))
+    return DebeziumAvroCodec(Rows(*_mapped(options)), AvroOpener(options["schemas"]))
 
 
 def _debezium_flat(options: Options) -> Codec:
@@ -79,11 +92,20 @@ def _debezium_flat(options: Options) -> Codec:
     if tombstones not in TOMBSTONES:
         raise UnknownFormat(f"tombstones: found {tombstones!r}, expected one of {', '.join(TOMBSTONES)}")
     avro = AvroOpener(options["schemas"]) if "schemas" in options else None
-    return FlatCodec(_rows(options), AnyOpener(avro), tombstones)
+    return FlatCodec(Rows(*_mapped(options)), AnyOpener(avro), tombstones)
 
 
-def _rows(options: Options) -> Rows:
-    """What makes changes of rows: it needs a source and a mapping."""
+class _Mapped(NamedTuple):
+    """What formats with a mapping have in common."""
+
+    source: str
+    mapping: TableMapping
+    margin_us: int
+    epoch: int
+
+
+def _mapped(options: Options) -> _Mapped:
+    """The options of a format that needs a source and a mapping."""
     for name in options:
         if name not in OPTIONS:
             raise UnknownFormat(f"option {name!r} does not exist{nearest(name, OPTIONS)}")
@@ -95,7 +117,12 @@ def _rows(options: Options) -> Rows:
         raise UnknownFormat("mapping: expected the name of a mapping, this format has no meaning without one")
     mapping = load(str(options["mapping"]), [Path(folder) for folder in options.get("folders", ())])
     margin_us = round(options["margin_s"] * 1_000_000) if "margin_s" in options else MARGIN_US
-    return Rows(source, mapping.only(options.get("entity")), margin_us, options.get("epoch", 0))
+    return _Mapped(source, mapping.only(options.get("entity")), margin_us, options.get("epoch", 0))
+
+
+def _vendor(options: Options, *, build: Callable[[str, TableMapping, int, int], Codec]) -> Codec:
+    """Events of one vendor."""
+    return build(*_mapped(options))
 
 
 FORMATS: Final[Mapping[str, Callable[[Options], Codec]]] = {
@@ -104,4 +131,7 @@ FORMATS: Final[Mapping[str, Callable[[Options], Codec]]] = {
     "debezium-json-schema": partial(_debezium_json, with_schema=True),
     "debezium-avro": _debezium_avro,
     "debezium-flat": _debezium_flat,
+    "salesforce-cdc": partial(_vendor, build=SalesforceCodec),
+    "dataverse": partial(_vendor, build=DataverseCodec),
+    "cloudevents": partial(_vendor, build=CloudEventsCodec),
 }
