@@ -172,6 +172,17 @@ _OF: Final[Mapping[str, Callable[[Facts, Record], Iterable[Subject]]]] = {
     "billing_cycle": _of_cycle,
 }
 
+_EVERY_KIND: Final = ("entry", "pair", "project", "opportunity")
+
+# Entity -> kinds of subjects that its records can bear on: what `_OF` finds, without looking.
+KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "project": _EVERY_KIND, "alias": _EVERY_KIND, "legal_entity": _EVERY_KIND, "time_entry": ("entry",),
+    "posted_labour": ("entry",), "coverage": ("entry",), "write_off": ("entry",), "invoice": ("entry",),
+    "assignment": ("pair", "entry"), "rate": ("card", "entry", "pair", "project"),
+    "contract_line": ("entry", "pair", "project"), "resource": ("pair", "entry"), "calendar_day": ("pair",),
+    "staffing_demand": ("project",), "opportunity": ("opportunity",), "billing_cycle": ("entry",),
+}
+
 
 # -- the other direction -------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from tieout.reconcilers import affected, billing, kpis, suppressed
 from tieout.reconcilers.asof import AsOf
-from tieout.reconcilers.changes import NEVER, Change, Frame
+from tieout.reconcilers.changes import NEVER, Change, Frame, Op
 from tieout.reconcilers.control import stale_sources, stale_systems
 from tieout.reconcilers.entities import ENTITIES, Axis, Reach
 from tieout.reconcilers.facts import TABLE_OF, Facts
@@ -16,12 +16,14 @@ from tieout.reconcilers.findings import publish, step
 from tieout.reconcilers.kpis import Amount, Cell, Cells
 from tieout.reconcilers.lives import FindingKey, Lives, Step
 from tieout.reconcilers.matching import differs, weeks, window
+from tieout.reconcilers.objects import Object, is_of_object
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
 from tieout.reconcilers.quantities import exponent
 from tieout.reconcilers.routing import partition_of
 from tieout.reconcilers.rules import RULES
 from tieout.reconcilers.timeline import FOREVER, local_day
+from tieout.reconcilers.unknown import Unknown, systems_of
 from tieout.reconcilers.watermarks import Watermarks
 
 _NAMESPACE: Final = uuid5(NAMESPACE_URL, "tieout:decision")
@@ -45,10 +47,11 @@ class ProjectState:
         self.cells = Cells(Axis.PROJECT, partition)
         self.counts: dict[str, dict[str, int]] = {}  # source|object -> applied, duplicate, stale
         self.rows: dict[str, dict[RowKey, dict[str, Any]]] = {}  # entry -> its published rows
-        self._stale: set[str] = set()
+        self._unknown = Unknown()
+        self._stale: set[str] = set()  # systems on which entries wait: stale, or with an object that is unknown
         self._day: int | None = None
         self._pending: set[str] = set()  # entries with a difference that is not decided yet
-        self._suppressed: dict[FindingKey, str] = {}  # published as SUPPRESSED, with their ids
+        self._suppressed: dict[FindingKey, tuple[str, str]] = {}  # published as SUPPRESSED: id, fingerprint of the row
         self._dirty_records: set[tuple[str, str]] = set()
         self._dirty_entries: set[str] = set()
         self._dirty_pairs: set[str] = set()
@@ -69,10 +72,11 @@ class ProjectState:
         """Store the changes, advance the lanes, publish what moved."""
         self.marks.take(frame)
         for change in frame.changes:
-            self._put(change)
+            self._put_object(change) if is_of_object(change) else self._put(change)
+        self._unknown = Unknown.of(self.facts)
         self._note_clock()
         live = self._world(FOREVER, self.marks.now_us)
-        steps = self.lives.advance(self.marks, self._world)
+        steps = self.lives.advance(self.marks, self._world, self._unknown)
         yield from self._publish_steps(steps, live)
         yield from self._publish_entries(live)
         self._count_pairs(live)
@@ -87,13 +91,25 @@ class ProjectState:
 
     def _put(self, change: Change) -> None:
         before = affected.by(self.facts, change)
-        record, verdict = self.facts.put(change)
+        record, verdict, deleted_at = self.facts.put(change)
         self._count(change, verdict)
         if verdict == "duplicate":
             return
         self._dirty_records.add((record.entity, record.key))
         for kind, subject in before | affected.by(self.facts, change):
-            self._touch(kind, subject, change.commit_us)
+            for instant in (change.commit_us, *deleted_at):
+                self._touch(kind, subject, instant)
+
+    def _put_object(self, change: Change) -> None:
+        """What happened to a whole object changes each of its records that it deletes."""
+        deleted, verdict = self.facts.put_object(change)
+        if change.op is not Op.SNAPSHOT or not change.subject:  # else it repeats, for all, what one partition has
+            self._count(change, verdict)
+        for record, instants in deleted:
+            self._dirty_records.add((record.entity, record.key))
+            for kind, subject in affected.of_record(self.facts, record):
+                for instant in instants:
+                    self._touch(kind, subject, instant)
 
     def _touch(self, kind: str, subject: str, instant: int) -> None:
         if kind == "entry":
@@ -109,7 +125,7 @@ class ProjectState:
             self.lives.touch(kind, subject, later)
 
     def _count(self, change: Change, verdict: str) -> None:
-        if ENTITIES[change.entity].reach is Reach.BROADCAST and (
+        if (not change.key or ENTITIES[change.entity].reach is Reach.BROADCAST) and (
                 partition_of(change.key, self.partitions) != self.partition):
             return  # every partition has it; one counts it
         totals = self.counts.setdefault(f"{change.source}|{change.entity}", {"APPLIED": 0, "DUPLICATE": 0, "STALE": 0})
@@ -117,7 +133,7 @@ class ProjectState:
 
     def _note_clock(self) -> None:
         """What moves without a change: sources that turn stale, and the day on which weeks are counted."""
-        stale = stale_systems(self.policy, self.marks)
+        stale = self._waited_for()
         if stale != self._stale:
             self._stale = stale
             self._dirty_entries |= {key for key, rows in self.rows.items() if any(map(_minds_staleness, rows.values()))}
@@ -126,23 +142,34 @@ class ProjectState:
             self._day = day
             self._dirty_pairs |= self._pairs()
 
+    def _waited_for(self) -> set[str]:
+        """Systems on which entries wait: with a stale source, or with one of which an object is unknown."""
+        return stale_systems(self.policy, self.marks) | systems_of(self._unknown.sources("entry"))
+
+    def _waits_for(self, key: str) -> set[str]:
+        """Systems on which an entry waits."""
+        return self._stale | self._unknown.systems_on("entry", key)
+
     def _suppress(self) -> Iterator[Outcome]:
         """What waits for stale sources, published anew; what no longer waits has opened or never existed."""
         live = self._world(FOREVER, self.marks.now_us)
         self._count_cost(live)
-        found = dict(suppressed.find(live, self.lives, RULES, self._pending, self._stale, self.marks.now_us)
-                     if self._stale else ())
+        found = dict(suppressed.find(live, self.lives, RULES, self._pending, self._waits_for, self.marks.now_us)
+                     if self._stale or self._unknown.subjects else ())
         for key in sorted(self._suppressed.keys() - found.keys(), key=repr):
             finding = self.lives.findings.get(key)
-            known = finding is not None and finding.row.get("finding_id") == self._suppressed[key]
-            yield Outcome(Output.FINDING_STATE, self._suppressed[key], finding.row if finding and known else None)
+            name, _ = self._suppressed[key]
+            known = finding is not None and finding.row.get("finding_id") == name
+            yield Outcome(Output.FINDING_STATE, name, finding.row if finding and known else None)
+        fresh = {key: (row["finding_id"], suppressed.fingerprint(row)) for key, row in found.items()}
         for key, row in found.items():
-            if self._suppressed.get(key) != row["finding_id"]:
+            if self._suppressed.get(key) != fresh[key]:
                 yield Outcome(Output.FINDING_STATE, row["finding_id"], row)
-        self._suppressed = {key: row["finding_id"] for key, row in found.items()}
+        self._suppressed = fresh
 
     def _count_cost(self, live: AsOf) -> None:
-        blamed = [source for source in stale_sources(self.policy, self.marks) if source.partition("/")[0] in _GUARDED]
+        behind = {*stale_sources(self.policy, self.marks), *self._unknown.sources("entry")}
+        blamed = sorted(source for source in behind if source.partition("/")[0] in _GUARDED)
         self.cells.give("unevaluated", suppressed.cost(live, sorted(self._pending), blamed) if blamed else {})
 
     # -- findings --------------------------------------------------------------------------------
@@ -218,7 +245,7 @@ class ProjectState:
                 holds.add("H14")
             else:
                 pending = True
-        if not holds and not pending and self._stale.intersection(_GUARDED):
+        if not holds and not pending and self._waits_for(key).intersection(_GUARDED):
             holds.add("H19")
         return billing.Standing(billing.ordered(holds), pending)
 
@@ -297,14 +324,17 @@ class ProjectState:
         """Counters that no fact can give back."""
         frontiers = [[[list(needs), list(minds)], subject, lane.frontier]
                      for (subject, needs, minds), lane in self.lives.lanes.items()]
-        return {"healed": self.lives.healed, "counts": self.counts, "frontiers": frontiers,
-                "suppressed": [[*key, name] for key, name in self._suppressed.items()]}
+        objects = [[*place, of_object.to_record()] for place, of_object in self.facts.objects.items()]
+        return {"healed": self.lives.healed, "counts": self.counts, "frontiers": frontiers, "objects": objects,
+                "suppressed": [[*key, *published] for key, published in self._suppressed.items()]}
 
     def restore(self, table: str, value: Any) -> None:
         """Take up a changelog row."""
         if table == "progress":
             self.lives.healed, self.counts = dict(value["healed"]), value["counts"]
-            self._suppressed = {(code, facet, key): name for code, facet, key, name in value["suppressed"]}
+            self._suppressed = {(code, facet, key): (name, said) for code, facet, key, name, said in value["suppressed"]}
+            self.facts.objects = {(entity, source): Object.from_record(said)
+                                  for entity, source, said in value["objects"]}
             for (needs, minds), subject, frontier in value["frontiers"]:
                 lane = self.lives.lanes.get((subject, tuple(needs), tuple(minds)))
                 if lane:
@@ -319,7 +349,8 @@ class ProjectState:
         self.facts.reindex()
         self.lives.reindex()
         self._requeue()
-        self._stale = stale_systems(self.policy, self.marks)
+        self._unknown = Unknown.of(self.facts)
+        self._stale = self._waited_for()
         self._day = local_day(self.marks.now_us) if self.marks.now_us != NEVER else None
         live = self._world(FOREVER, self.marks.now_us)
         self._dirty_entries = set(self.facts.entries)
@@ -383,7 +414,7 @@ class ProjectState:
         for found in sorted(self.lives.dirty_findings, key=repr):
             name = "F|" + "|".join(part or "" for part in found)
             yield "findings", name, ["F", *self.lives.finding_record(found)]
-        self.facts.forget_commits(horizon)
+        self.facts.forget(horizon)
         self._dirty_records.clear()
         self.lives.dirty_lives.clear()
         self.lives.dirty_findings.clear()
