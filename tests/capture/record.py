@@ -22,14 +22,13 @@ import psycopg
 from brokers import Unavailable
 from capture.engines import CHECKPOINT, Capture, Captured, Encoder, postgres, running, start_java
 from capture.server import PostgresServer
-from capture.sources import FORMATS, SYSTEMS
+from capture.sources import FORMATS, PARTITIONS, SYSTEMS
 from capture.workload import CHECKPOINTS, Workload
 
 from tieout.codecs import capture as captures
 from tieout.codecs.records import RawRecord
 
 SQL: Final = Path(__file__).parent / "sql"
-PARTITIONS: Final = {"time.time.timesheet": 2, "psa.psa.timecard": 2}
 NULL: Final = "\\N"
 _TABLES: Final = """SELECT format('%%I.%%I', schemaname, tablename) FROM pg_tables
     WHERE schemaname = ANY(%s) ORDER BY schemaname, tablename"""

@@ -13,6 +13,7 @@ from tieout.codecs.records import RawRecord
 from tieout.streams.settings import Settings, load
 
 SYSTEMS: Final = ("hcm", "crm", "sched", "psa", "erp", "time")
+PARTITIONS: Final = {"time.time.timesheet": 2, "psa.psa.timecard": 2}  # of raw topics; others have one
 MAPPINGS: Final = Path(__file__).parent / "mappings"
 FORMATS: Final = {"json": "debezium-json", "avro": "debezium-avro", "flat": "debezium-flat"}
 TABLES: Final = (
