@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from tieout.reconcilers.tallies import Tally
+
 Attributes = Mapping[str, Any]
 
 NEVER: Final = -(2**62)  # a watermark that has not been stated yet
@@ -70,7 +72,8 @@ class Frame:
     `number` counts the frames of one producer on this partition from 0 without gaps; a frame without changes is a
     tick. `watermarks` maps a raw partition ("topic/3") to the commit instant up to which it has been delivered in
     full. `sources` maps a source to the raw partitions that make it up: its watermark is the minimum over them.
-    `counts` (control axis only) maps "source|object" to running totals of the ingest process that sent the frame.
+    `tallies` (control axis only) tell what ingest read. The changes of the control axis are those of whole objects,
+    gaps of records, and dead letters (`platform.DEAD_LETTER`).
     """
 
     producer: str
@@ -79,14 +82,14 @@ class Frame:
     changes: tuple[Change, ...] = ()
     watermarks: Mapping[str, int] = field(default_factory=dict)
     sources: Mapping[str, list[str]] = field(default_factory=dict)
-    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    tallies: tuple[Tally, ...] = ()
     fresh: tuple[str, ...] = ()  # sources assumed to have kept up with the clock (replay with --assume-fresh)
 
     def to_record(self) -> dict[str, Any]:
         """A JSON object; `from_record` is its inverse."""
         return {
             "v": 1, "p": self.producer, "n": self.number, "now": self.now_us, "w": dict(self.watermarks),
-            "s": dict(self.sources), "c": {k: dict(v) for k, v in self.counts.items()},
+            "s": dict(self.sources), "c": [tally.to_record() for tally in self.tallies],
             "ch": [change.to_record() for change in self.changes], "f": list(self.fresh),
         }
 
@@ -96,4 +99,5 @@ class Frame:
         if record.get("v") != 1:
             raise ValueError(f"frame of version {record.get('v')!r}, this build reads version 1: upgrade the reader")
         return cls(record["p"], record["n"], record["now"], tuple(map(Change.from_record, record["ch"])),
-                   record["w"], record["s"], record["c"], tuple(record.get("f", ())))
+                   record["w"], record["s"], tuple(map(Tally.from_record, record["c"])),
+                   tuple(record.get("f", ())))

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tieout.reconcilers.changes import NEVER, Change, Op
 from tieout.reconcilers.timeline import FOREVER
+
+ORDER: Final = "#order"  # stands for the record when an object's order of changes went back
 
 
 class Mark(NamedTuple):
@@ -61,6 +63,8 @@ class Object:
             Op.TRUNCATE: (self.truncates, change.origin[0]),
         }.get(change.op, (None, ""))
         mark = Mark(change.commit_us, change.seq)
+        if change.op is Op.SNAPSHOT and name and name not in self.gaps:
+            return False  # a record that was never lost
         if place is None or mark in place.setdefault(name, set()):
             return False
         place[name].add(mark)

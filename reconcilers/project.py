@@ -332,7 +332,8 @@ class ProjectState:
         """Take up a changelog row."""
         if table == "progress":
             self.lives.healed, self.counts = dict(value["healed"]), value["counts"]
-            self._suppressed = {(code, facet, key): (name, said) for code, facet, key, name, said in value["suppressed"]}
+            self._suppressed = {(code, facet, key): (name, said)
+                                for code, facet, key, name, said in value["suppressed"]}
             self.facts.objects = {(entity, source): Object.from_record(said)
                                   for entity, source, said in value["objects"]}
             for (needs, minds), subject, frontier in value["frontiers"]:

@@ -6,6 +6,7 @@ What is learned is kept as rows of one map, `tieout.xref.v1`, each row a text ke
     home|<entity>|<key>              the code whose partition holds the record, for ever (a re-code does not move it)
     root|<code>                      the first code of a re-keyed project: old and new go to one partition
     from|<source>|<topic>            a source that was met in a topic, where the configuration names another one
+    gap|<entity>|<source>|<subject>  a record that its source lost changes of, once: whatever follows is told to all
 
 A change that cannot be placed yet *needs* a row: the name of that row is all there is to know about waiting.
 """
@@ -67,6 +68,7 @@ class Identity:
     fresh: dict[str, str] = field(default_factory=dict)
     sources: set[str] = field(default_factory=set)  # that have ids here
     systems: set[str] = field(default_factory=set)  # that have a source at all
+    gapped: set[str] = field(default_factory=set)  # rows of records that were lost from sight at some time
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -80,6 +82,8 @@ class Identity:
     def _note_source(self, row: str) -> None:
         if row.startswith("id|"):
             self.sources.add(row.split("|", 3)[2])
+        elif row.startswith("gap|"):
+            self.gapped.add(row)
 
     def meets(self, need: str) -> bool:
         """Whether what a change waits for is known."""
@@ -145,8 +149,6 @@ class Identity:
 
     def _key(self, change: Change, values: Mapping[str, Any]) -> str | None:
         """The business key from resolved attributes, from the key as sent, or as learned for the record's id."""
-        if change.op is Op.GAP and not change.subject:
-            return change.key
         computed = ENTITIES[change.entity].business_key(values, change.subject)
         return computed or change.key or self.rows.get(id_row(change.entity, change.source, change.subject))
 
@@ -167,6 +169,31 @@ class Identity:
         rekey = replace(change, op=Op.REKEY, asserted={"old": before, "new": key})
         return [], replace(rekey, event_id=f"{change.event_id}#rekey")
 
+    # --- gaps ------------------------------------------------------------------------------------------------------
+
+    def locate(self, change: Change) -> tuple[Change, Place]:
+        """A gap of a record with the record's key and home; without a key, for everybody, where these are not known.
+
+        It never waits: that a record is unknown has to be known at once.
+        """
+        named = self.resolve(change)
+        if isinstance(named, Change) and named.key:
+            if ENTITIES[change.entity].reach is Reach.BROADCAST:
+                return named, EVERYWHERE
+            if (home := self.rows.get(home_row(change.entity, named.key))) is not None:
+                return named, Place(home)
+        return replace(change, key="", asserted={}), EVERYWHERE
+
+    def note_gap(self, change: Change) -> None:
+        """Remember that a record was lost from sight."""
+        row = _gap_row(change)
+        if row not in self.gapped:
+            self._learn(row, change.seq)
+
+    def was_lost(self, change: Change) -> bool:
+        """Whether changes of the record were lost before."""
+        return bool(self.gapped) and _gap_row(change) in self.gapped
+
     # --- places ----------------------------------------------------------------------------------------------------
 
     def place(self, change: Change) -> tuple[Place | Need, list[str]]:
@@ -175,7 +202,7 @@ class Identity:
         if change.op is Op.REKEY or change.entity == "alias":
             self._alias(change)
         reach = ENTITIES[change.entity].reach
-        if reach is Reach.BROADCAST or change.op is Op.GAP:
+        if reach is Reach.BROADCAST:
             return EVERYWHERE, learned
         row = home_row(change.entity, change.key)
         code = self.rows.get(row)
@@ -247,6 +274,10 @@ class Identity:
         self.rows[row] = value
         self.fresh[row] = value
         self._note_source(row)
+
+
+def _gap_row(change: Change) -> str:
+    return f"gap|{change.entity}|{change.source}|{change.subject}"
 
 
 def _origin(entry: str) -> str:

@@ -282,6 +282,8 @@ class IngestRole:
                 offsets=[TopicPartition(topic, number, offset) for (topic, number), offset in following.items()],
                 asynchronous=False,
             )
+            if self._pipeline is not None:
+                self._pipeline.committed(following)
         except KafkaException as error:
             if error.args[0].code() not in _MOVED and not error.args[0].retriable():
                 raise

@@ -199,6 +199,8 @@ def changes(draw: st.DrawFn) -> Change:
         for name in draw(st.sets(st.sampled_from(sorted(entity.attributes)))) - set(entity.key):
             asserted[name] = draw(st.none() | _value(entity.attributes[name]))
         key = entity.business_key(asserted, subject) or ""
+    if op is Op.TRUNCATE:
+        key, subject, asserted = "", "", {}
     return Change(entity.name, key, op, "PSA/certinia", subject, draw(_VALUES[Kind.INSTANT]), seq, asserted, event_id,
                   ORIGIN)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+
 import orjson
 import pytest
 from firm import Firm, entry, fixture, posted, us
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tieout.reconcilers.changes import Change, Op
 from tieout.reconcilers.facts import TABLE_OF, Facts
 from tieout.reconcilers.objects import Object
+
 
 def whole(system: str, entity: str, at: str, op: Op, seq: str, topic: str = "", subject: str = "") -> Change:
     """An operation on a whole object."""
@@ -105,7 +107,7 @@ def test_any_order_of_arrival_ends_with_the_same_rows(items: list[Change], seed:
     topics = {"A": "t", "B": "u"}  # a record comes from one topic
     ordered = [_from(item, topics.get(item.subject)) for item in ordered]
     wild = random.Random(seed).sample(ordered, len(ordered))
-    instants = list(range(0, 32))
+    instants = list(range(32))
     expected = alive(facts_of(ordered), *instants)
     assert alive(facts_of(wild), *instants) == expected
     assert alive(facts_of(wild + wild), *instants) == expected
@@ -194,7 +196,8 @@ def test_only_checks_that_read_the_object_wait(item: Change, still: bool) -> Non
 def test_an_unknown_record_holds_up_its_own_subjects_only() -> None:
     it = firm()
     for number in ("E1", "E2"):
-        it.take(entry("TIME", number, "2026-03-10T10:00:00Z"), entry("PSA", number, "2026-03-10T10:05:00Z", qty_s=3_600),
+        it.take(entry("TIME", number, "2026-03-10T10:00:00Z"),
+                entry("PSA", number, "2026-03-10T10:05:00Z", qty_s=3_600),
                 posted(number, "2026-03-10T10:30:00Z"))
     it.take(entry("PSA", "E1", "2026-03-10T11:00:00Z", op=Op.GAP)).until("2026-03-10T18:00:00Z")
     assert [(row["business_key"], row["status"]) for row in it.findings("TIME_QTY_MISMATCH")] == [

@@ -37,8 +37,6 @@ def known(**rows: str) -> Identity:
     (change("coverage", "UK:I:1:TIME:E1", ERP, target="TIME:E1", project_code="ACME"), Need("home|time_entry|TIME:E1")),
     (change("coverage", "UK:I:1:M1", ERP, target="M1", kind="MILESTONE"), Place("M1")),
     (change("write_off", "W1", ERP, target="TIME:E1"), Need("home|time_entry|TIME:E1")),
-    (change("time_entry", "", TIME, Op.GAP), EVERYWHERE),
-    (change("time_entry", "TIME:E1", TIME, Op.GAP), EVERYWHERE),
 ])
 def test_the_first_change_of_a_record_is_placed_by_what_it_says(subject: Change, expected: Place | Need) -> None:
     assert Identity().place(subject)[0] == expected
