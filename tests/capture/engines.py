@@ -138,13 +138,13 @@ def _encoded(converters: list[Any], record: Any) -> Encoded:
     return Encoded(None if key is None else bytes(key), None if value is None else bytes(value))
 
 
-class _Handler(BasePythonChangeHandler):  # type: ignore[misc]
+class _Handler(BasePythonChangeHandler):
     """Writes down what the engine of one system hands over."""
 
     def __init__(self, system: str, encoder: Encoder, capture: Capture) -> None:
         self._system, self._encoder, self._capture = system, encoder, capture
 
-    def handleJsonBatch(self, records: list[Any]) -> None:  # noqa: N802 - Debezium's name
+    def handleJsonBatch(self, records: list[Any]) -> None:
         found, marks = [], []
         for event in records:
             record = event.value()

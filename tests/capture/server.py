@@ -20,7 +20,7 @@ from brokers import Unavailable, die_with_parent
 
 _START_S: Final = 60.0
 _STOP_S: Final = 20.0
-_SERVANT: Final = "nobody"
+SERVANT: Final = "nobody"
 _SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -40,9 +40,9 @@ class PostgresServer:
     def __init__(self) -> None:
         self._home = _binaries()
         self._folder = Path(tempfile.mkdtemp(prefix="tieout-postgres-"))
-        self._user = _SERVANT if os.geteuid() == 0 else None
+        self._user = SERVANT if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
 
     @property
     def dsn(self) -> str:
@@ -132,6 +132,7 @@ def _others_may_read(path: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

@@ -9,7 +9,7 @@ import pytest
 from brokers import KafkaCluster
 from capture import sources
 from capture.judgement import FORMS, GOLDEN, checkpoints, differences, oracle, place, records
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient
 from faults.pipeline import Pipeline
 
@@ -20,6 +20,8 @@ from tieout.streams.settings import Settings
 
 pytestmark = pytest.mark.kafka
 PARTITIONS = 2
+# It is judged as of days to come, and brokers refuse records that are far ahead of their clock.
+AHEAD = {"message.timestamp.after.max.ms": str(2**63 - 1)}
 # The flattened form ends before the truncate that it cannot carry.
 LAST = {form: "reload" if form == "flat" else "emptied" for form in FORMS}
 
@@ -36,12 +38,18 @@ def options(bootstrap: str, folder: Path) -> str:
 def feed(settings: Settings, lines: Sequence[RawRecord]) -> None:
     """Produce the records with the keys, headers, partitions and timestamps that they had."""
     producer = Producer(settings.kafka_producer({"linger.ms": 5}))
+    refused: list[str] = []
+
+    def delivered(error: KafkaError | None, _: Message[bytes, bytes]) -> None:
+        if error is not None:
+            refused.append(str(error))
+
     known = {source.topic for source in settings.sources.values()} | {sources.heartbeats(each) for each in sources.SYSTEMS}
     for each in lines:
         if each.topic in known:
             producer.produce(each.topic, each.value, each.key, partition=each.partition, timestamp=each.ts_ms,
-                             headers=list(each.headers))
-    assert producer.flush(60) == 0
+                             headers=list(each.headers), on_delivery=delivered)
+    assert (producer.flush(60), refused) == (0, [])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -57,7 +65,7 @@ def test_the_stream_equals_the_source_tables(form: str, kafka: KafkaCluster, tmp
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     topics.apply(admin, topics.plan(admin, topics.desired(settings, TABLES)))
     for topic in raw:
-        kafka.create(topic, partitions[topic])
+        kafka.create(topic, partitions[topic], AHEAD)
     with pipeline.running():
         feed(settings, sources.until(lines, checkpoint.ts_ms, checkpoint.judged))
         pipeline.settle()

@@ -16,19 +16,11 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import psycopg
+from capture import firm
+from capture.firm import FIRMS, PEOPLE, PROJECTS, Statement, insert
 
-Statement = tuple[str, Sequence[Any]]
 Transaction = list[Statement]
 
-FIRMS: Final = (("UK01", "Tieline Consulting Ltd", "GB", "GBP", "Europe/London", "UKI"),
-                ("DE01", "Tieline Beratung GmbH", "DE", "EUR", "Europe/Berlin", "DACH"))
-# code, legal entity, type (0 paid, 1 internal), customer, practice
-PROJECTS: Final = (("ACME-1", "UK01", 0, "C-ACME", "CLOUD"), ("BOLT-2", "UK01", 0, "C-BOLT", "DATA"),
-                   ("FALKE-3", "DE01", 0, "C-FALKE", "CLOUD"), ("INT-UK", "UK01", 1, None, "CLOUD"))
-# employee, legal entity, role, projects by their place in PROJECTS
-PEOPLE: Final = (("W101", "UK01", "SC", (0, 1)), ("W102", "UK01", "EN", (0,)), ("W103", "UK01", "SC", (1, 3)),
-                 ("W201", "DE01", "SC", (2,)), ("W202", "DE01", "EN", (2, 2)))
-PRICES: Final = {"SC": Decimal("120"), "EN": Decimal("95.50")}
 RENAMED: Final = ("BOLT-2", "BOLT-2026")
 
 
@@ -94,84 +86,9 @@ class Workload:
                 else:
                     connection.execute(following[0].encode(), following[1])
 
-    # --- before the engines start: what their snapshots read -------------------------------------------------------
-
     def masters(self) -> None:
-        """People, projects, contracts, prices and plans."""
-        self.run(*self._firms(), *self._people(), *self._projects(), *self._prices(), *self._plans())
-
-    def _firms(self) -> Iterator[Statement]:
-        month = self.monday.replace(day=1)
-        for code, name, country, ccy, zone, region in FIRMS:
-            yield _insert("erp.legal_entity", code, name, country, ccy, zone, region)
-            for _ in range(3):
-                following = (month + timedelta(days=31)).replace(day=1)
-                cutoff = datetime.combine(following + timedelta(days=2), time(12), ZoneInfo(zone))
-                yield _insert("erp.billing_cycle", f"M-{code}", f"{month:%Y-%m}", month, following - timedelta(days=1),
-                              cutoff, zone)
-                month = following
-            month = self.monday.replace(day=1)
-
-    def _people(self) -> Iterator[Statement]:
-        for number, (employee, firm, role, _) in enumerate(PEOPLE):
-            _, _, country, _, zone, region = next(each for each in FIRMS if each[0] == firm)
-            yield _insert("hcm.worker", employee, "EMPLOYEE", "Active", firm, f"CC-{country}", "CLOUD", region, country, zone,
-                          f"{country}-FULL", Decimal("100.0"), role, "-infinity" if number == 0 else date(2022, 1, 10),
-                          "infinity")
-            yield _insert('"time".account', 11 + number, employee, True)
-            yield _insert("sched.person", 501 + number, employee, f"Person {number}")
-        for country in ("GB", "DE"):
-            for offset in range(56):
-                day = self.monday + timedelta(days=offset)
-                works = day.weekday() < 5
-                yield _insert("hcm.work_schedule_day", f"{country}-FULL", day, Decimal("7.50" if works else "0.00"), False)
-
-    def _projects(self) -> Iterator[Statement]:
-        for number, (code, firm, kind, customer, practice) in enumerate(PROJECTS):
-            _, _, _, ccy, _, region = next(each for each in FIRMS if each[0] == firm)
-            paid = kind == 0
-            yield _insert("erp.project", code, f"Project {code}", customer, f"K-{number}" if paid else None,
-                          f"O-{number}" if paid else None, firm, practice, region, ccy, date(2026, 1, 5), "infinity", kind,
-                          paid, 1, f"M-{firm}")
-            if paid:
-                yield _insert("erp.contract_line", f"K-{number}", 1, customer, firm, ccy, date(2026, 1, 5), "infinity",
-                              "TimeMaterial", "Transaction", "Delta")
-                yield _insert("crm.opportunity", f"0065g00000ABC{number}AAA"[:18].ljust(18, "A"), f"O-{number}", customer,
-                              "Closed Won", True, datetime(2026, 1, 2, 9, tzinfo=ZoneInfo("UTC")), Decimal("100.00"),
-                              Decimal("250000.00"), ccy, date(2026, 1, 2), firm)
-            yield _insert("psa.project", f"a0P{number}", code, f"Project {code}", paid, "Active")
-            yield _insert("sched.project", 901 + number, code, f"Project {code}", True)
-            yield _insert('"time".project', 31 + number, code.lower(), f"Project {code}", True, paid)
-
-    def _prices(self) -> Iterator[Statement]:
-        recid = 5637144576 * 10**6  # RECIDs are 64-bit: beyond what a double can hold exactly
-        for number, (code, firm, kind, _, _) in enumerate(PROJECTS):
-            ccy = next(each[3] for each in FIRMS if each[0] == firm)
-            for role, price in PRICES.items() if kind == 0 else ():
-                if (code, role) != ("FALKE-3", "EN"):  # a price is missing until somebody notices
-                    recid += 1
-                    yield _insert("erp.sales_price", recid, 4, code, role, None, price + number, ccy, 0, date(2026, 1, 1),
-                                  "infinity", 1, None)
-        for ccy in ("GBP", "EUR"):
-            for role, price in PRICES.items():
-                recid += 1
-                yield _insert("erp.sales_price", recid, 8, "*", role, None, price * Decimal("1.25"), ccy, 0,
-                              date(2026, 1, 1), "infinity", 1, None)
-
-    def _plans(self) -> Iterator[Statement]:
-        until = self.monday + timedelta(days=39)
-        number = 0
-        for place, (employee, _, role, projects) in enumerate(PEOPLE):
-            for project in dict.fromkeys(projects):
-                if PROJECTS[project][2] == 1:
-                    continue
-                number += 1
-                hours = Decimal("7.50") / len(set(projects))
-                code = PROJECTS[project][0]
-                yield _insert("sched.task", 7000 + number, 901 + project, 501 + place, role, self.monday, until, hours, 2)
-                yield _insert("psa.assignment", f"a0A{number}", code, employee, role, self.monday, until, hours, None, None,
-                              "Scheduled")
-                yield _insert("erp.forecast", 8000 + number, code, employee, role, self.monday, until, hours)
+        """What the snapshots of the engines read."""
+        self.run(*firm.statements(self.monday))
 
     # --- the steps -------------------------------------------------------------------------------------------------
 
@@ -220,7 +137,7 @@ class Workload:
         billed = [each for each in self.entries.values() if each.billed and each.project == 0]
         self._credit("UK01", "UK-1001C", billed[:3])
         open_ones = [each for each in self._some("approved", 99) if not each.billed]
-        self.run(*(_insert("erp.write_off", f"WO-{each.id}", each.ref, each.hours / 2, "goodwill") for each in open_ones[:3]))
+        self.run(*(insert("erp.write_off", f"WO-{each.id}", each.ref, each.hours / 2, "goodwill") for each in open_ones[:3]))
         for each in open_ones[3:5]:  # removed where it was logged; the others follow, or do not
             self.run((f'DELETE FROM "time".timesheet WHERE id = {each.id}', ()))
         self.run(("DELETE FROM psa.timecard WHERE external_id = %s", (str(open_ones[3].id),)))
@@ -254,7 +171,7 @@ class Workload:
         """Write-offs are truncated for good, and one is made anew."""
         kept = next(iter(sorted(self.entries)))
         self.run(("TRUNCATE erp.write_off", ()))
-        self.run(_insert("erp.write_off", "WO-NEW", f"kimai:{kept}", Decimal("0.25"), "goodwill"))
+        self.run(insert("erp.write_off", "WO-NEW", f"kimai:{kept}", Decimal("0.25"), "goodwill"))
 
     # --- what is easy to get wrong ---------------------------------------------------------------------------------
 
@@ -305,11 +222,11 @@ class Workload:
         paid = PROJECTS[entry.project][2] == 0
         note = "a long note " * 200 if entry.id % 7 == 0 else None
         submitted = datetime.combine(entry.day, time(18, 5), ZoneInfo(zone))
-        logged = [_insert('"time".timesheet', entry.id, account, 31 + entry.project, entry.day, zone, entry.minutes - 15, "work",
+        logged = [insert('"time".timesheet', entry.id, account, 31 + entry.project, entry.day, zone, entry.minutes - 15, "work",
                           role, paid, "draft", None, None, None, note),
                   ('UPDATE "time".timesheet SET minutes = %s, status = %s, submitted_at = %s WHERE id = %s',
                    (entry.minutes, "submitted", submitted, entry.id))]
-        mirrored = _insert("psa.timecard", f"a0T{entry.id}", str(entry.id), employee, PROJECTS[entry.project][0], role,
+        mirrored = insert("psa.timecard", f"a0T{entry.id}", str(entry.id), employee, PROJECTS[entry.project][0], role,
                            entry.day, entry.hours, entry.hours if paid else 0, paid, False, "Submitted", None, None)
         return [*logged, mirrored]
 
@@ -334,7 +251,7 @@ class Workload:
             firm, code = each.person[1], PROJECTS[each.project][0]
             halves = (each.hours / 2, each.hours - each.hours / 2) if each.id % 5 == 0 else (each.hours,)
             transactions.append([
-                _insert("erp.empl_trans", 5637144576 + each.id * 10 + part, firm, f"T{each.id}-{part}", each.ref, code,
+                insert("erp.empl_trans", 5637144576 + each.id * 10 + part, firm, f"T{each.id}-{part}", each.ref, code,
                         each.person[0], each.day, each.day, hours, f"V{each.id}", hours * 60)
                 for part, hours in enumerate(halves)
             ])
@@ -344,7 +261,7 @@ class Workload:
         chosen = [each for each in self._some("approved", 99) if each.project == project and each.day < self.monday + timedelta(days=7)]
         code = PROJECTS[project][0]
         self.run(
-            _insert("erp.invoice", firm, number, 1, PROJECTS[project][3], ccy, self.today, 0, None, None, None),
+            insert("erp.invoice", firm, number, 1, PROJECTS[project][3], ccy, self.today, 0, None, None, None),
             *(("""INSERT INTO erp.invoice_hours SELECT %s, %s, %s, %s, false, %s, round(%s * coalesce(
                      (SELECT max(price) FROM erp.sales_price WHERE price_level = 4 AND scope_key = %s AND role = %s
                         AND valid_from <= %s AND %s <= valid_to), 90), 2), %s""",
@@ -360,7 +277,7 @@ class Workload:
 
     def _credit(self, firm: str, number: str, entries: Sequence[Entry]) -> None:
         self.run(
-            _insert("erp.invoice", firm, number, 2, PROJECTS[entries[0].project][3], "GBP", self.today, 0, None, "UK-1001", None),
+            insert("erp.invoice", firm, number, 2, PROJECTS[entries[0].project][3], "GBP", self.today, 0, None, "UK-1001", None),
             ("""INSERT INTO erp.invoice_hours SELECT dataareaid, %s, row_number() OVER (ORDER BY line_no), ext_origin_ref, true,
                 hours, amount, currency FROM erp.invoice_hours WHERE invoice_id = 'UK-1001' AND ext_origin_ref = ANY(%s)""",
              (number, [each.ref for each in entries])),
@@ -381,10 +298,6 @@ class Workload:
     def _some(self, status: str, most: int) -> list[Entry]:
         found = [each for _, each in sorted(self.entries.items()) if each.status == status]
         return found if most >= len(found) else self.rng.sample(found, most)
-
-
-def _insert(table: str, *values: Any) -> Statement:
-    return f"INSERT INTO {table} VALUES ({', '.join(['%s'] * len(values))})", values
 
 
 CHECKPOINTS: Final[tuple[tuple[str, Callable[[Workload], None]], ...]] = (
