@@ -36,6 +36,8 @@ def _assertions(record: Record) -> Iterator[Attributes]:
     for system in record.systems():
         if last := record.last(system):
             yield last.attributes
+    for history in record.histories.values():
+        yield from history.former()
 
 
 def _of_code(facts: Facts, project_code: str) -> set[Subject]:

@@ -41,8 +41,8 @@ class Alarms:
         """Open the finding, or say anew what it is about: `count` sources, records or rows, some of them by name."""
         key = (rule.code, broke.facet, broke.business_key)
         finding = self._findings.setdefault(key, Finding(*key))
-        name = None if finding.is_open else self._open(finding, onset, deadline, opened_at)
-        finding.onset, finding.deadline = min(finding.onset, onset), min(finding.deadline, deadline)
+        name = None if finding.is_open else self._open(finding, deadline, opened_at)
+        finding.onset, finding.deadline = onset, deadline
         finding.members = {member: Life(rule, member, broke, finding.onset, finding.deadline, True)
                            for member in members}
         self._counts[key] = count
@@ -56,19 +56,21 @@ class Alarms:
             finding.status, finding.resolved_at, finding.resolution = "RESOLVED_AUTO", at, reason
             yield from self._publish(rule, finding, "RESOLVED_AUTO", at, now)
 
-    def _open(self, finding: Finding, onset: int, deadline: int, opened_at: int) -> str:
+    def _open(self, finding: Finding, deadline: int, opened_at: int) -> str:
         again = finding.resolved_at is not None and deadline - finding.resolved_at <= self._policy.flap_days * DAY
         if again:
             finding.occurrences += 1
         else:
             finding.episode, finding.occurrences, finding.opened_at = finding.episode + 1, 1, opened_at
-            finding.onset, finding.deadline = onset, deadline
         finding.status, finding.resolved_at, finding.resolution = "OPEN", None, None
         return "REOPENED" if again else "OPENED"
 
     def _publish(self, rule: Rule, finding: Finding, name: str | None, at: int, now: int) -> Iterator[Outcome]:
         key = (finding.code, finding.facet, finding.business_key)
-        row = publish(AsOf(Facts(), self._policy), rule, finding, now) | {"entries_count": self._counts[key]}
+        broke = next(iter(finding.members.values())).found  # all share it
+        row = publish(AsOf(Facts(), self._policy), rule, finding, now) | {
+            "entries_count": self._counts[key], "impact_s": broke.impact_s, "impact_minor": broke.impact_minor,
+            "explanation": broke.explanation}
         if name is None and {**row, "updated_at": 0} == {**finding.row, "updated_at": 0}:
             return
         finding.row = row

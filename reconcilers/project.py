@@ -47,6 +47,7 @@ class ProjectState:
         self.cells = Cells(Axis.PROJECT, partition)
         self.counts: dict[str, dict[str, int]] = {}  # source|object -> applied, duplicate, stale
         self.rows: dict[str, dict[RowKey, dict[str, Any]]] = {}  # entry -> its published rows
+        self._frame = ""  # the one that is being applied: producer and number
         self._unknown = Unknown()
         self._stale: set[str] = set()  # systems on which entries wait: stale, or with an object that is unknown
         self._day: int | None = None
@@ -71,6 +72,7 @@ class ProjectState:
     def apply(self, frame: Frame) -> Iterator[Outcome]:
         """Store the changes, advance the lanes, publish what moved."""
         self.marks.take(frame)
+        self._frame = f"{frame.producer}/{frame.number}"
         for change in frame.changes:
             self._put_object(change) if is_of_object(change) else self._put(change)
         self._unknown = Unknown.of(self.facts)
@@ -96,9 +98,15 @@ class ProjectState:
         if verdict == "duplicate":
             return
         self._dirty_records.add((record.entity, record.key))
-        for kind, subject in before | affected.by(self.facts, change):
+        after = affected.by(self.facts, change)
+        for kind, subject in before | after:
             for instant in (change.commit_us, *deleted_at):
                 self._touch(kind, subject, instant)
+        # An older version that arrives late may tell whom the newer ones are about.
+        later = [commit for commit in record.commits() if commit > change.commit_us]
+        for kind, subject in after - before if later else ():
+            for commit in later:
+                self._touch(kind, subject, commit)
 
     def _put_object(self, change: Change) -> None:
         """What happened to a whole object changes each of its records that it deletes."""
@@ -281,8 +289,8 @@ class ProjectState:
         if before and (before["state"], before["holds"], before["unbilled_minor"]) == (
                 row["state"], row["holds"], row["unbilled_minor"]):
             return
-        name = f"{row['entry_key']}|{row['project_code']}|{row['state']}|{row['holds']}|{row['unbilled_minor']}|{now}"
-        event_id = str(uuid5(_NAMESPACE, name))
+        # Named by its frame: within one processing instant an entry may come back to where it was.
+        event_id = str(uuid5(_NAMESPACE, f"{row['entry_key']}|{row['project_code']}|{self._frame}"))
         event = billing.decision(row, before["state"] if before else None, event_id, now)
         yield Outcome(Output.BILLING_DECISION, event_id, event)
 

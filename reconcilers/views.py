@@ -113,6 +113,12 @@ class History:
             return live
         return _merge(version for version in self._versions if version.commit_us <= instant)
 
+    def former(self) -> Iterator[Mapping[str, Any]]:
+        """The attributes at each deletion that was not the end: a record that comes back may say less."""
+        for index, version in enumerate(self._versions[:-1]):
+            if version.deleted and (view := _merge(self._versions[: index + 1])):
+                yield view.attributes
+
     def commits(self) -> list[int]:
         """Commit instants of the versions, oldest first."""
         return [version.commit_us for version in self._versions]
