@@ -48,8 +48,11 @@ class WriterSchema:
                 self._learn(json.loads(text), "")
             self._parsed = fastavro.parse_schema(without_logical(self._node), named_schemas=named)
             self._learn(self._node, "")
+            trouble = unbounded(self._parsed, named)
         except Exception as error:  # fastavro raises whatever its compiled code runs into
             raise SchemaUnknown(f"{name}: found {shown(registered.text)}: {type(error).__name__} {error}") from None
+        if trouble is not None:
+            raise SchemaUnknown(f"{name}: {trouble}, which no row of a table does")
         self._earlier = registered.earlier
         self._references = registered.references
         self._columns: dict[tuple[str, ...], Columns] = {}
@@ -77,10 +80,7 @@ class WriterSchema:
 
     def type_of(self, field: Object) -> Any:
         """The encoding of a field."""
-        try:
-            return column_type({**self._connect(field.get("type")), "field": field.get("name")})
-        except RecursionError:
-            raise SchemaUnknown(f"{self._name}: field {field.get('name')} holds itself") from None
+        return column_type({**self._connect(field.get("type")), "field": field.get("name")})
 
     def fields(self, *path: str) -> list[Object]:
         """The fields of the record, or of the record that is its field `path`, as the schema has them."""
@@ -171,3 +171,59 @@ def _aliases(field: Object) -> list[str]:
     found = field.get("aliases")
     return [str(name) for name in found] if isinstance(found, list) else []
 
+
+def unbounded(parsed: Any, named: Mapping[str, Any]) -> str | None:
+    """Why values of a parsed schema may be larger than any payload, or None.
+
+    A record in itself takes a level of the reader's stack for each byte, or for none; items without bytes cost nothing
+    to claim. Neither ends in an exception that could be caught: the process dies.
+    """
+    return _Bounds(named).of(parsed, ())
+
+
+class _Bounds:
+    """Walks a parsed schema, in which names are full; every named type once."""
+
+    def __init__(self, named: Mapping[str, Any]) -> None:
+        self._named = named
+        self._sound: set[str] = set()
+
+    def of(self, node: Any, inside: tuple[str, ...]) -> str | None:
+        """What is wrong with a type that stands in the named types `inside`."""
+        if isinstance(node, str):
+            return self._by_name(node, inside) if node in self._named else None
+        if isinstance(node, list):
+            return next((found for branch in node if (found := self.of(branch, inside))), None)
+        kind = node["type"]
+        if kind in ("record", "error"):
+            return self._record(node, inside)
+        if kind == "array" and self._weightless(node["items"]):
+            return "an array has items that take no bytes"
+        below = node["items"] if kind == "array" else node["values"] if kind == "map" else kind
+        return self.of(below, inside) if isinstance(below, str | list | Mapping) else None
+
+    def _by_name(self, name: str, inside: tuple[str, ...]) -> str | None:
+        if name in inside:
+            return f"{name} holds itself"
+        return None if name in self._sound else self.of(self._named[name], inside)
+
+    def _record(self, node: Any, inside: tuple[str, ...]) -> str | None:
+        name = str(node["name"])
+        if name in self._sound:
+            return None
+        for field in node["fields"]:
+            if found := self.of(field["type"], (*inside, name)):
+                return found
+        self._sound.add(name)
+        return None
+
+    def _weightless(self, node: Any, inside: tuple[str, ...] = ()) -> bool:
+        """Whether a value takes no bytes; a record in itself is reported elsewhere."""
+        if isinstance(node, str):
+            known = self._named.get(node)
+            return node == "null" if known is None or node in inside else self._weightless(known, (*inside, node))
+        if isinstance(node, list):
+            return False
+        if node["type"] in ("record", "error"):
+            return all(self._weightless(field["type"], (*inside, str(node["name"]))) for field in node["fields"])
+        return bool(node["type"] == "null" or (node["type"] == "fixed" and node["size"] == 0))

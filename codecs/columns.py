@@ -60,7 +60,8 @@ def is_unavailable(value: Any) -> bool:
     if kind is bytes:
         return bool(value == _UNAVAILABLE_BYTES)
     if kind in (list, dict) and len(value) == 1:
-        return is_unavailable(next(iter(value)))
+        inner = next(iter(value))
+        return type(inner) in (str, bytes) and is_unavailable(inner)
     return kind is list and value == list(_UNAVAILABLE_BYTES)  # an array of numbers: one for each byte
 
 

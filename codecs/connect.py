@@ -171,7 +171,10 @@ class JsonSchema(NamedTuple):
         fields = struct.get("fields")
         if type(fields) is not list or not all(type(each) is dict for each in fields):
             raise WrongShape(f"schema: found fields {shown(fields)}, expected a list of objects")
-        return Columns({str(each.get("field")): column_type(each) for each in fields})
+        try:
+            return Columns({str(each.get("field")): column_type(each) for each in fields})
+        except RecursionError:
+            raise WrongShape("schema: found arrays of arrays without end, expected the type of a column") from None
 
 
 def _member(struct: Object, name: str) -> Object:

@@ -210,6 +210,21 @@ def _part(params: Params) -> Step:
     return convert
 
 
+def _after(params: Params) -> Step:
+    """What follows the first separator; text without one is refused."""
+    separator = params.get("separator", ":")
+    if not isinstance(separator, str) or not separator:
+        raise ValueError(f"separator: found {separator!r}, expected text")
+
+    def convert(value: Any, row: Row) -> str:
+        _, found, rest = text_of(value).partition(separator)
+        if found:
+            return rest.strip()
+        raise BadValue(f"found {shown(value)}, expected text with {separator!r} in it")
+
+    return convert
+
+
 _DOUBLE: Final = ("allow_double",)
 _AMOUNT: Final = ("ccy", "ccy_from", "allow_double", "minor")
 
@@ -221,6 +236,7 @@ CONVERTERS: Final[Mapping[str, Converter]] = {
     "prefix": Converter(Kind.TEXT, _prefix, ("prefixes",)),
     "hash": Converter(Kind.TEXT, _plain(lambda value: sha256(text_of(value).encode()).hexdigest()[:32])),
     "part": Converter(Kind.TEXT, _part, ("separator", "at")),
+    "after": Converter(Kind.TEXT, _after, ("separator",)),
     "period": Converter(Kind.TEXT, _plain(period)),
     "split": Converter(Kind.TEXTS, _split, ("separator",)),
     "flag": Converter(Kind.BOOL, _plain(_flag)),

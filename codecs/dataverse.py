@@ -57,11 +57,12 @@ class DataverseCodec:
         watermark_us = commit_us - self.margin_us
         if not maps:
             return Decoded(watermark_us=watermark_us, filtered="other_table")
-        target, image = _attributes(context, "InputParameters", "Target"), _attributes(context, "PostEntityImages")
+        target, image = _target(context), _attributes(context, "PostEntityImages")
         row = {**target, **image}
         token = self._token(context, op, row, commit_us)
+        is_new, touched = message == "Create", frozenset(target)
         event = Event(raw, self.source, op, commit_us, lambda commit: token, f"{table}:{record_id}:{token}",
-                      None if image or message == "Create" else frozenset(target), message == "Create")
+                      None if image or is_new else touched, is_new, None if is_new else touched)
         return decoded(event, maps, [(record_id, row)], watermark_us)
 
     def _token(self, context: Object, op: Op, row: Object, commit_us: int) -> str:
@@ -72,6 +73,16 @@ class DataverseCodec:
         else:
             token = f"{_version(row.get(VERSION))}:0"
         return f"~{self.epoch:04d}:{token}" if self.epoch else token
+
+
+def context_row(context: Object) -> dict[str, Any]:
+    """The columns of a message: its post images over what was requested."""
+    return {**_target(context), **_attributes(context, "PostEntityImages")}
+
+
+def _target(context: Object) -> dict[str, Any]:
+    """What was requested."""
+    return _attributes(context, "InputParameters", "Target")
 
 
 def _version(value: Any) -> str:

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tieout.codecs.debezium_control import control, table_names
+from tieout.codecs.debezium_control import control, shown_name, table_names
 from tieout.codecs.debezium_rows import SNAPSHOT_DONE, Record, Rows, instant_us, opened_key
 from tieout.codecs.errors import WrongShape, shown
 from tieout.codecs.openers import AvroOpener, Opened, Opener
@@ -64,7 +64,7 @@ class DebeziumCodec:
         maps = self.rows.mapping.for_table(table_names(*(source.get(name) for name in ("db", "schema", "table"))))
         if not maps:
             return Decoded(watermark_us=watermark_us, filtered="other_table")
-        seq, table = self.rows.token(source), str(source.get("table"))
+        seq, table = self.rows.token(source), shown_name(source.get("table"))
         record = Record(raw, Op.TRUNCATE, commit_us, seq, table)
         if op == "t":
             return Decoded(tuple(self.rows.of_object(record, maps, Op.TRUNCATE, "truncate")), watermark_us)

@@ -18,8 +18,13 @@ _ADVICE: Final = "a flattened record (ExtractNewRecordState) is another format: 
 
 def table_names(*parts: Any) -> tuple[str, ...]:
     """The name of a table, alone and qualified by what stands in front of it: 'db.schema.table', then shorter."""
-    known = [str(part) for part in parts if part is not None]
+    known = [shown_name(part) for part in parts if part is not None]
     return tuple(".".join(known[start:]) for start in range(len(known)))
+
+
+def shown_name(name: Any) -> str:
+    """A name, or what stands in its place."""
+    return name if type(name) is str else shown(name)
 
 
 def control(raw: RawRecord, message: Object, rows: Rows) -> Decoded:

@@ -28,9 +28,9 @@ from typing import Any, Final, Literal
 import orjson
 
 from tieout.codecs.debezium import ROW_OPS, TOMBSTONE
-from tieout.codecs.debezium_control import control, table_names
+from tieout.codecs.debezium_control import control, shown_name, table_names
 from tieout.codecs.debezium_rows import SNAPSHOT_DONE, Record, Rows, instant_us, opened_key
-from tieout.codecs.entity_map import EntityMap
+from tieout.codecs.entity_map import EntityMap, TableMapping
 from tieout.codecs.errors import MissingOrder, WrongShape, shown
 from tieout.codecs.openers import AnyOpener, Opened
 from tieout.codecs.records import Decoded, RawRecord
@@ -129,6 +129,8 @@ class FlatCodec:
 
     def _unmarked(self, raw: RawRecord, members: Object) -> Decoded:
         """What the transform lets through as it is, or a row about which nothing was kept."""
+        if members.get("op") == "m":  # pg_logical_emit_message: no row, so the transform passes it on as it is
+            return Decoded(filtered="logical_message")
         if "op" in members and "source" in members:
             raise WrongShape("found an envelope, expected a flattened record",
                              "set format = \"debezium-json\" (or -avro), or flatten this topic too")
@@ -151,7 +153,7 @@ class FlatCodec:
         block = kept.block()
         if block is None:
             raise MissingOrder("found no order token among the members and headers that begin with __", _ADVICE)
-        table = str(kept.get("table") or maps[0].table or raw.topic.rpartition(".")[2])
+        table = shown_name(kept.get("table") or maps[0].table or raw.topic.rpartition(".")[2])
         record = Record(raw, op, commit_us, self.rows.token(block), table)
         if op is Op.TRUNCATE:
             return Decoded(tuple(self.rows.of_object(record, maps, op, "truncate")), watermark_us)
@@ -166,12 +168,19 @@ class FlatCodec:
         """The maps of the row's table."""
         mapping, table = self.rows.mapping, kept.get("table")
         if table is not None:
-            return mapping.for_table(table_names(kept.get("db"), kept.get("schema"), table))
+            maps = mapping.for_table(table_names(kept.get("db"), kept.get("schema"), table))
+            return maps or (_unqualified(mapping, shown_name(table)) if kept.get("schema") is None else ())
         maps = mapping.for_table(table_names(*topic.split(".")))
         if maps or len({each.table for each in mapping.maps}) == 1:
             return maps or mapping.maps
         raise WrongShape(f"found no __table, and no table of the mapping at the end of topic {topic}",
                          "add table to add.fields of the transform")
+
+
+def _unqualified(mapping: TableMapping, table: str) -> tuple[EntityMap, ...]:
+    """The maps of a table whose schema was not kept: those of the one table of that name that the mapping knows."""
+    maps = tuple(each for each in mapping.maps if (each.table or "").rpartition(".")[2] == table)
+    return maps if len({each.table for each in maps}) == 1 else ()
 
 
 def _operation(kept: _Kept, opened: Opened | None) -> Op:

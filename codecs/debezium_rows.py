@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from tieout.codecs.columns import FIRST_DAY, LAST_DAY, Missing, Row, is_unavailable
+from tieout.codecs.columns import FIRST_DAY, LAST_DAY, Instant, Missing, Row, is_unavailable
 from tieout.codecs.connect import Columns
 from tieout.codecs.entity_map import EntityMap, TableMapping
-from tieout.codecs.errors import DecodeError, MissingKey, WrongShape, shown
-from tieout.codecs.json_text import load_object
+from tieout.codecs.errors import BadValue, DecodeError, MissingKey, WrongShape, shown
+from tieout.codecs.json_text import is_deep, load_object
 from tieout.codecs.openers import Opened, Opener, is_framed, is_wrapped, unwrapped
 from tieout.codecs.order import order_token
+from tieout.codecs.parts import NOBODY_KNOWS, Part
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.codecs.values import DAY_US
 from tieout.codecs.wire_types import WireType
@@ -61,6 +62,9 @@ class Rows:
         for each in maps:
             skipped = self._of_map(record, each, changes)
             reason = reason or skipped
+        if not changes and reason == NOBODY_KNOWS:
+            raise MissingKey("found a delete of records that only the row tells, and its key alone",
+                             "a list or a series in a captured table needs a soft delete: see delete in the mapping")
         if closes:
             changes.extend(self.of_object(record, maps, Op.SNAPSHOT, "snapshot"))
         return Decoded(tuple(changes), watermark_us, filtered=None if changes else reason)
@@ -87,20 +91,35 @@ class Rows:
             if record.key is None:
                 raise MissingKey("found a delete without key, before is not trusted",
                                  "give the table a primary key, or set message.key.columns in the connector")
-            changes.append(self._change(record, each, Op.DELETE, each.subject_of({}, key), each.identity(key)))
-            return None
-        row = _row(record, each)
+            gone = [] if each.claims else each.parts_known(key)
+            changes += [self._change(record, each, Op.DELETE, each.subject_of(part.row, key), each.identity(part.row))
+                        for part in gone]
+            return None if gone else "claim" if each.claims else NOBODY_KNOWS
+        reason = None
+        for part in each.parts_of({**_row(record, each), **self._ours(record, each)}):
+            reason = self._of_part(record, each, key, part, changes) or reason
+        return reason
+
+    def _of_part(self, record: Record, each: EntityMap, key: Row, part: Part, changes: list[Change]) -> str | None:
+        """Append the changes of one part of a row, which as a rule is the row; returns why there are none."""
+        row = part.row
         reason = each.skipped(row)
         if reason is not None:
             return reason
         subject, asserted = each.subject_of(row, key), each.asserted(row)
-        op = Op.DELETE if each.deleted(row) else record.op
-        old_key = record.raw.header(OLD_KEY)
-        if old_key is None:
-            changes.append(self._change(record, each, op, subject, asserted))
-        else:
-            changes.extend(self._moved(record, each, row, old_key, self._change(record, each, op, subject, asserted)))
+        op = Op.DELETE if part.empty or each.deleted(row) else record.op
+        if each.unknown(row):
+            op, asserted = Op.GAP, each.identity(row)
+        placed = record._replace(seq=f"{record.seq}:{part.number:04d}") if part.number else record
+        change, old_key = self._change(placed, each, op, subject, asserted), record.raw.header(OLD_KEY)
+        changes.extend([change] if old_key is None else self._moved(placed, each, row, old_key, change))
         return None
+
+    def _ours(self, record: Record, each: EntityMap) -> dict[str, Any]:
+        """The columns of ours that a map reads."""
+        if "@commit" not in each.reads and "@system" not in each.reads:
+            return {}
+        return {"@commit": Instant(record.commit_us), "@system": self.source.partition("/")[0]}
 
     def _moved(self, record: Record, each: EntityMap, row: Row, header: bytes, change: Change) -> list[Change]:
         """The row's change under its new key, and what becomes of the record that had the old one.
@@ -185,8 +204,10 @@ def _value(name: str, value: Any, types: Types) -> Any:
     """One column's value; a DecodeError names the column."""
     if value is None:
         return None
-    if is_unavailable(value):
+    if type(value) is not int and is_unavailable(value):
         return Missing.UNAVAILABLE
+    if type(value) in (list, dict) and is_deep(value):
+        raise BadValue(f"column {name}: found {shown(value)}, expected a value that is nested less")
     kind = types.get(name)
     if kind is None:
         return value

@@ -169,7 +169,10 @@ class MappingError(ConfigurationError):
 
 def shown(value: Any) -> str:
     """A foreign value for a message, shortened."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:  # nested some thousand times
+        text = f"a {type(value).__name__} nested without end"
     return text if len(text) <= SHOWN_LENGTH else text[: SHOWN_LENGTH - 1] + "…"
 
 

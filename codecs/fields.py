@@ -30,17 +30,24 @@ class Field(NamedTuple):
         return column in self.reads and not any(way <= present for way in self.ways or (self.reads,))
 
 
+CHANGED: Final = "@changed"  # in a row: the names of the columns that changed; not there, or None, when it is whole
+
+
 class Condition(NamedTuple):
     """A test of one column; `reason` names it in counts."""
 
     column: str
     holds: Callable[[Any], bool]
     reason: str
+    changed: bool = False  # and it must be among the columns that changed
 
     def __call__(self, row: Row) -> bool:
         """True when the row has the column and its value passes."""
         value = row.get(self.column, Missing.ABSENT)
-        return not isinstance(value, Missing) and self.holds(value)
+        if isinstance(value, Missing) or not self.holds(value):
+            return False
+        changed = row.get(CHANGED) if self.changed else None
+        return changed is None or self.column in changed
 
 
 def constant(value: Any) -> Field:

@@ -10,6 +10,7 @@ infinity      -622191234   snapshot        +292278994-08-16Z
 -infinity     -625821272   snapshot        +292269055-12-02Z
 infinity     -2147472692   log             -5877611-06-21Z
 -infinity    -2147472691   log             -5877611-06-22Z
+both          ±2^31        others          the limits of 32 bits
 ===========  ============  ==============  ====================================
 
 Days of snapshots are those of the connector's time zone, one more or less. No date of PostgreSQL is as early as these.
@@ -22,7 +23,7 @@ from typing import Final
 FOREVER: Final = 2**62
 _DAYS: Final = {
     **dict.fromkeys(range(-622191235, -622191232), FOREVER), **dict.fromkeys(range(-625821273, -625821270), -FOREVER),
-    -2147472692: FOREVER, -2147472691: -FOREVER,
+    -2147472692: FOREVER, -2147472691: -FOREVER, 2**31 - 1: FOREVER, -(2**31): -FOREVER,
 }
 _TEXTS: Final = {
     **dict.fromkeys((f"+292278994-08-{day}" for day in (15, 16, 17)), FOREVER),

@@ -34,12 +34,12 @@ def load_exact(data: bytes) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(data, parse_float=_decimal)
     except (ValueError, RecursionError) as error:  # integers of thousands of digits, nesting without end
         raise NotJson(f"found {shown(data[:_SHOWN_BYTES])}, expected one JSON object: {error}") from None
-    if _is_deep(value):
+    if is_deep(value):
         raise WrongShape(f"found {shown(data[:_SHOWN_BYTES])}, expected an object nested at most {_DEPTH_MAX} deep")
     return value
 
 
-def _is_deep(value: Any) -> bool:
+def is_deep(value: Any) -> bool:
     """Whether something is nested deeper than anybody nests."""
     level = [value]
     for _ in range(_DEPTH_MAX):
@@ -59,7 +59,7 @@ def _decimal(text: str) -> Decimal:
 
 
 def flat(value: Any, above: str = "") -> dict[str, Any]:
-    """Nested members as columns: {"a": {"b": 1}} is {"a.b": 1}; lists stay, their members are 'a.0.b' as well."""
+    """Nested members as columns: {"a": {"b": 1}} is {"a.b": 1}; lists stay, members are 'a.0.b' and 'a.last.b' too."""
     row: dict[str, Any] = {}
     _flatten(value, above, row)
     return row
@@ -72,6 +72,6 @@ def _flatten(value: Any, name: str, row: dict[str, Any]) -> None:
         return
     row[name] = value
     if type(value) is list:
-        for number, inner in enumerate(value[:_LISTED]):
+        for place, inner in (*enumerate(value[:_LISTED]), *(("last", last) for last in value[-1:])):
             if type(inner) is dict:
-                _flatten(inner, f"{name}.{number}", row)
+                _flatten(inner, f"{name}.{place}", row)

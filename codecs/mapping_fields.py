@@ -28,6 +28,10 @@ from tieout.reconcilers.entities import ENTITIES, SYSTEMS, UNKNOWN, Attribute, K
 
 SOURCES: Final = ("from", "const", "null", "template", "first_of")
 COLUMN_KEYS: Final = ("from", "as", "enum", "otherwise", "ref", "required", "null_if", "allow_double", "when")
+STATES: Final = ("null", "set", "changed")
+_IS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "null": lambda value: value is None, "set": lambda value: value is not None,
+}
 CONDITION_KEYS: Final = ("column", "is", "in", "not_in", "reason")
 
 
@@ -39,7 +43,7 @@ def read_conditions(table: Mapping[str, Any], key: str, place: str, problems: Pr
 
 
 def _condition(spec: Any, place: str, problems: Problems) -> Condition | None:
-    """{column, is = 'null'|'set'} or {column, in = […]} or {column, not_in = […]}."""
+    """{column, is = 'null'|'set'|'changed'} or {column, in = […]} or {column, not_in = […]}."""
     spec = problems.typed(place, spec, dict, {})
     problems.unknown(place, spec, CONDITION_KEYS)
     name = problems.typed(f"{place}.column", spec.get("column"), str, "")
@@ -49,15 +53,15 @@ def _condition(spec: Any, place: str, problems: Problems) -> Condition | None:
         return None
     holds = _test(tests[0], spec[tests[0]], place, problems)
     reason = problems.typed(f"{place}.reason", spec.get("reason", name), str, name)
-    return holds and Condition(name, holds, reason)
+    return Condition(name, holds, reason, spec.get("is") == "changed")
 
 
-def _test(kind: str, argument: Any, place: str, problems: Problems) -> Callable[[Any], bool] | None:
+def _test(kind: str, argument: Any, place: str, problems: Problems) -> Callable[[Any], bool]:
     """The test of one column's value."""
     if kind == "is":
-        if argument not in ("null", "set"):
-            problems.add(f"{place}.is", f"found {argument!r}, expected 'null' or 'set'")
-        return (lambda value: value is None) if argument == "null" else (lambda value: value is not None)
+        if argument not in STATES:
+            problems.add(f"{place}.is", f"found {argument!r}, expected one of {', '.join(STATES)}")
+        return _IS.get(str(argument), lambda value: True)
     members = _texts(argument, f"{place}.{kind}", problems)
     if kind == "in":
         return lambda value: value is not None and text_of(value) in members

@@ -44,6 +44,14 @@ def _number(source: Block, name: str) -> int:
     raise MissingOrder(f"source.{name}: found {shown(value)}, expected a whole number")
 
 
+def _text(source: Block, name: str) -> str:
+    """A member that is text, empty where it is not said."""
+    value = source.get(name)
+    if value is None or type(value) is str:
+        return value or ""
+    raise MissingOrder(f"source.{name}: found {shown(value)}, expected text")
+
+
 def _postgresql(source: Block) -> str:
     """The last commit comes first: rows of interleaved transactions have lsns that go up and down.
 
@@ -74,9 +82,9 @@ def _sqlserver(source: Block) -> str:
     commit = source.get("commit_lsn")
     if type(commit) is not str or not commit:
         raise MissingOrder(f"source.commit_lsn: found {shown(commit)}, expected text like {_NO_LSN!r}")
-    change = source.get("change_lsn") or _NO_LSN
+    change = _text(source, "change_lsn") or _NO_LSN
     serial = 0 if source.get("event_serial_no") is None else _number(source, "event_serial_no")
-    return f"{commit.lower()}|{str(change).lower()}|{serial:06d}"
+    return f"{commit.lower()}|{change.lower()}|{serial:06d}"
 
 
 def _mysql(source: Block) -> str:
@@ -94,7 +102,7 @@ def _oracle(source: Block) -> str:
     scn = _number(source, "scn")
     commit = scn if source.get("commit_scn") is None else _number(source, "commit_scn")
     ssn = 0 if source.get("ssn") is None else _number(source, "ssn")
-    return f"{commit:020d}:{scn:020d}:{source.get('rs_id') or ''}:{ssn:010d}"
+    return f"{commit:020d}:{scn:020d}:{_text(source, 'rs_id')}:{ssn:010d}"
 
 
 _TOKENS: Final[Mapping[str, Callable[[Block], str]]] = {

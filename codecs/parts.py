@@ -22,6 +22,7 @@ from tieout.codecs.scalars import number_of
 from tieout.codecs.values import EPOCH_DAY
 
 WEEK: Final = 7
+NOBODY_KNOWS: Final = "nobody_knows"  # of which records a row without columns is the delete
 OCCURRENCES_MAX: Final = 400  # of a series: more is a mistake, or a series without end
 _EVERY: Final = re.compile(r"(?:every )?(\d{1,3}) (day|week|month)s?|never", re.ASCII)
 _ENRICH: Final = "a change that leaves out what did not change cannot be placed: let the source add these columns"

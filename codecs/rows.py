@@ -13,12 +13,12 @@ from typing import Any, Final
 from tieout.codecs.columns import Instant, Missing, Row
 from tieout.codecs.entity_map import EntityMap
 from tieout.codecs.errors import DecodeError, MissingKey, MissingOrder
-from tieout.codecs.parts import Changed, Part
+from tieout.codecs.fields import CHANGED
+from tieout.codecs.parts import NOBODY_KNOWS, Changed, Part
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Change, Op
 
 OURS: Final = ("@id", "@commit", "@system")
-_NOBODY_KNOWS: Final = "nobody_knows"  # of which records a row without columns is the delete
 Order = Callable[[int], str]  # the order token of a change, given its commit instant
 
 
@@ -34,6 +34,7 @@ class Event:
     stem: str  # begins the ids of its changes
     changed: Changed = None
     is_new: bool = False  # there was no such record before
+    touched: Changed = None  # columns that changed where the row is whole all the same
 
     @property
     def origin(self) -> tuple[str, int, int]:
@@ -49,9 +50,10 @@ def decoded(event: Event, maps: Iterable[EntityMap], rows: Iterable[tuple[str, R
     maps = tuple(maps)
     for record_id, row in rows:
         ours = {"@id": record_id, "@commit": Instant(event.commit_us), "@system": event.source.partition("/")[0]}
+        touched = event.touched if event.changed is None else event.changed
         for each in maps:
-            _of_map(event, each, {**row, **ours}, changes, reasons)
-    if not changes and _NOBODY_KNOWS in reasons:
+            _of_map(event, each, {**row, **ours, CHANGED: touched}, changes, reasons)
+    if not changes and NOBODY_KNOWS in reasons:
         raise MissingKey(f"found a {event.op.value} of records that the row alone names, and no row",
                          "send the former row with a delete")
     reason = None if changes else next(iter(reasons), otherwise)
@@ -74,7 +76,7 @@ def _of_map(event: Event, each: EntityMap, row: Row, changes: list[Change], reas
     op = Op.GAP if event.op is not Op.DELETE and each.unknown(row) else event.op
     if op in (Op.DELETE, Op.GAP):
         gone = () if each.claims else [_gone(event, each, part, op) for part in each.parts_known(row)]
-        reasons.append("claim" if each.claims else _NOBODY_KNOWS)
+        reasons.append("claim" if each.claims else NOBODY_KNOWS)
         changes += gone
         return
     if not _concerns(event, each.reads):

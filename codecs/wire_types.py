@@ -37,6 +37,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from tieout.codecs.columns import Day, Decoder, Instant, Local, Span
@@ -45,6 +46,7 @@ from tieout.codecs.infinity import endless, endless_day
 from tieout.codecs.values import DAY_US, EPOCH, day_number, instant_us
 
 _PLACES_MAX: Final = 100  # decimal places; '1e999999999' is a number too, but not one to compute with
+_SCALES_KEPT: Final = 256  # encodings of decimals; a schema says its scale in every message
 _SECOND_US: Final = 1_000_000
 _SPECIAL: Final = {"nan": "NaN", "infinity": "Infinity", "inf": "Infinity", "-infinity": "-Infinity",
                    "-inf": "-Infinity"}
@@ -262,6 +264,7 @@ _ALL: Final = (
 WIRE_TYPES: Final[Mapping[str, WireType]] = {each.name: each for each in _ALL}
 
 
+@lru_cache(_SCALES_KEPT)
 def decimal_type(scale: int) -> WireType:
     """The encoding of decimals of one scale."""
     return WireType(f"decimal({scale})", decimal(scale), BYTES)

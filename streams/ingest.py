@@ -252,6 +252,8 @@ class IngestRole:
                 self._hold(True)
                 self._idle()
             else:
+                if self._unreachable:
+                    self._hold(False)
                 self._unreachable = ""
                 return True
         return False

@@ -28,8 +28,8 @@ from tieout.reconcilers.policy import Policy, PolicyError
 from tieout.streams.layers import ConfigError, Key, Layers, Problem, read
 
 __all__ = [
-    "Api", "Checkpoint", "ConfigError", "DeadLetters", "Ingest", "Kafka", "Log", "Ops", "Problem", "Registry", "Settings",
-    "Sink", "Source", "load",
+    "Api", "Checkpoint", "ConfigError", "DeadLetters", "Ingest", "Kafka", "Log", "Ops", "Problem", "Registry",
+    "Settings", "Sink", "Source", "load",
 ]  # fmt: skip
 
 Role = Literal["ingest", "worker", "sink", "api", "audit", "simulate"]

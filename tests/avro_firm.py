@@ -37,6 +37,10 @@ ZONED = semantic("string", "io.debezium.time.ZonedTimestamp")
 VARIABLE = {"type": "record", "name": "VariableScaleDecimal", "namespace": "io.debezium.data",
             "connect.name": "io.debezium.data.VariableScaleDecimal",
             "fields": [{"name": "scale", "type": "int"}, {"name": "value", "type": "bytes"}]}
+COLUMN_KINDS: dict[str, Any] = {  # one column of each encoding that a table of rates can have
+    "code": "string", "price": precise(2), "cost": VARIABLE, "day": DATE, "at": MILLIS, "zoned": ZONED,
+    "tags": {"type": "array", "items": ["null", "string"]}, "raw": "bytes", "flag": "boolean", "share": "double",
+}
 
 
 def column(name: str, kind: Any, *, null: bool = True, aliases: Sequence[str] = ()) -> dict[str, Any]:

@@ -27,7 +27,9 @@ COMMANDS: dict[str, Command] = {
     "run": Command("run", "Run one role: ingest, worker, sink, api or simulate."),
     "replay": Command("replay", "Apply captured files in one process, without a broker."),
     "config": Command("config", "Check the configuration, show it with its origins, print its schema."),
+    "mappings": Command("mappings", "Mappings of sources: list, try on a payload, draft from a sample, schema."),
     "topics": Command("topics", "Compare the cluster's topics with what they must be, and bring them there."),
+    "schemas": Command("schemas", "Check contracts of outputs and sources with the registry; register our schemas."),
     "status": Command("status", "Health of broker, topics, roles and snapshot; --wait for it."),
     "lag": Command("lag", "How far every reader is behind."),
     "kpi": Command("kpi", "KPIs: values, meaning and the rows behind them."),
@@ -94,9 +96,9 @@ def _code(code: object) -> int:
 def _code_of(error: Exception) -> Exit | None:
     """What an expected error means for the caller; by name, since importing its module costs time."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    if "ConfigError" in names or "PolicyError" in names:
+    if "ConfigError" in names or "PolicyError" in names or "ConfigurationError" in names:
         return Exit.CONFIGURATION
-    if "KafkaException" in names:
+    if "KafkaException" in names or "SchemasUnreachable" in names:
         return Exit.UNREACHABLE
     if "TopicsRefused" in names or "OSError" in names:
         return Exit.FAILED

@@ -194,6 +194,15 @@ def test_what_has_no_text() -> None:
             text_of(value)
 
 
+@pytest.mark.parametrize(("days", "text"), [
+    (2**31 - 1, "infinity"), (-(2**31), "-infinity"),  # limits of the type
+    (-2147472692, "infinity"), (-2147472691, "-infinity"),  # streamed by Debezium 3.6
+    (-622191234, "infinity"),  # in its snapshots
+    (-719162, "0001-01-01"), (2932896, "9999-12-31")])
+def test_infinite_dates_as_connectors_write_them(days: int, text: str) -> None:
+    assert text_of(WIRE_TYPES["date"](days)) == text
+
+
 def test_infinite_instants() -> None:
     decode = WIRE_TYPES["zoned_timestamp"]
     assert [text_of(decode(text)) for text in ("+294247-01-10T04:00:25.2Z", "-4713-01-01T00:00:00Z", "infinity")] == [

@@ -241,6 +241,35 @@ def test_a_row_can_be_several_entities(raw: MakeRaw) -> None:
     assert [(change.entity, change.key) for change in changes] == [("customer", "C1"), ("project", "ACME")]
 
 
+MYSQL = {"connector": "mysql", "db": "psa", "schema": ..., "file": "binlog.000009", "pos": 7, "row": 0}
+SQLSERVER = {"connector": "sqlserver", "commit_lsn": "0027:0758:0005", "change_lsn": "0027:0758:0003",
+             "event_serial_no": 1}
+IN_ORDER: list[tuple[str, list[dict[str, Any]]]] = [
+    # one row, in the order in which its source committed
+    ("deleted and created in one transaction",  [{"lsn": 200}, {"lsn": 208}]),
+    ("interleaved, committed later",            [{"lsn": 300, "sequence": '["250","300"]'},
+                                                 {"lsn": 280, "sequence": '["310","280"]'}]),
+    ("read in a snapshot, then changed",        [{"lsn": 200, "sequence": '[null,"200"]', "snapshot": "true"},
+                                                 {"lsn": 208, "sequence": '["204","208"]'}]),
+    ("rows of one statement",                   [{**MYSQL, "row": 2}, {**MYSQL, "row": 10}, {**MYSQL, "row": 100}]),
+    ("statements of one file",                  [{**MYSQL, "pos": 99}, {**MYSQL, "pos": 100}]),
+    ("files of a server",                       [{**MYSQL, "file": "binlog.999999"},
+                                                 {**MYSQL, "file": "binlog.1000000"}]),
+    ("halves of an update",                     [SQLSERVER, {**SQLSERVER, "event_serial_no": 2}]),
+    ("changes of a transaction",                [SQLSERVER, {**SQLSERVER, "change_lsn": "0027:0758:0004"}]),
+    ("transactions",                            [SQLSERVER, {**SQLSERVER, "commit_lsn": "0028:0000:0001"}]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "sources"), IN_ORDER, ids=[row[0] for row in IN_ORDER])
+def test_order_tokens_sort_as_the_source_committed(raw: MakeRaw, what: str, sources: list[dict[str, Any]]) -> None:
+    """Within one millisecond, whatever arrives first."""
+    codec = of(parse('name="t"\nversion=1\n[[map]]\nentity="project"\nfields={project_code="code"}', "t.toml"))
+    tokens = [codec.decode(raw(envelope(source=each), key=KEY)).changes[0].seq for each in sources]
+    assert tokens == sorted(tokens)
+    assert len(set(tokens)) == len(tokens)
+
+
 def test_a_later_epoch_sorts_behind_every_token(raw: MakeRaw) -> None:
     later = of(MAPPING, epoch=1)
     old, new = (codec.decode(raw(envelope(), key=KEY)).changes[0].seq for codec in (CODEC, later))

@@ -243,6 +243,38 @@ def test_a_mapping_that_knows_both_columns_survives_the_change_from_one_to_the_o
     assert found == [27_000, 27_000]
 
 
+def test_hours_become_minutes_and_a_column_is_dropped(raw: MakeRaw) -> None:
+    """Scenario 16: a new column wins over the old one for the same quantity, a dropped one is a break of the schema."""
+    text = """
+    name = "t"
+    version = 1
+    [[map]]
+    entity = "time_entry"
+    [map.fields]
+    origin_system = { const = "TIME" }
+    origin_id = "id"
+    project_code = { from = "project_id", required = true }
+    qty_s = { first_of = [{ from = "duration_minutes", as = "minutes" },
+                          { from = "hours", as = "decimal_hours_to_seconds", allow_double = true }] }
+    """
+    first = [column("id", "string"), column("hours", "double"), column("project_id", "string")]
+    second = [*first, column("duration_minutes", "int")]
+    third = [each for each in second if each["name"] != "project_id"]
+    known = [envelope(columns) for columns in (first, second, third)]
+    reader = DebeziumAvroCodec(Rows("TIME/home", parse(text, "t.toml")), AvroOpener(schemas(*known)))
+    row = {"id": "1", "hours": 7.5, "project_id": "P", "duration_minutes": 450}
+
+    def quantity(version: int) -> Any:
+        names = {each["name"] for each in (first, second, third)[version - 1]}
+        value = message({name: value for name, value in row.items() if name in names})
+        return reader.decode(raw(written(known[version - 1], value, version), key={"id": "1"})).changes[0].asserted["qty_s"]
+
+    assert [quantity(1), quantity(2)] == [27_000, 27_000]
+    with pytest.raises(MissingColumn, match="project_id") as caught:
+        quantity(3)
+    assert caught.value.schema_break
+
+
 TYPES = [
     # what               type                                                 wire                                          asserted
     ("uuid",             semantic("string", "io.debezium.data.Uuid"),         "6f1c2d3e-0000-4000-8000-0a0b0c0d0e0f",       ...),
