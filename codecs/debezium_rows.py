@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from tieout.codecs.columns import FIRST_DAY, LAST_DAY, Instant, Missing, Row, is_unavailable
@@ -135,7 +135,8 @@ class Rows:
         renamed = bool(before and change.key and before != change.key)
         if renamed and change.entity == "project":
             rekey = self._change(record, each, Op.REKEY, change.subject, {"old": before, "new": change.key}, change.key)
-            return [rekey, replace(change, seq=f"{record.seq}:1")]  # a second version of one record
+            second = record._replace(seq=f"{record.seq}:1")  # a version of its own
+            return [rekey, self._change(second, each, change.op, change.subject, change.asserted)]
         if subject == change.subject and not renamed:
             return [change]
         return [change, self._change(record, each, Op.DELETE, subject, each.identity(old_columns), before)]

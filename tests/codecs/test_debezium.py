@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -183,7 +182,8 @@ def test_a_change_of_key_is_one_rekey(raw: MakeRaw, what: str, old_key: dict[str
     decoded = CODEC.decode(raw(envelope(after={"code": "ACME-UK"}), key=new_key, headers=headers))
     assert decoded.changes == (
         project(Op.REKEY, {"old": "ACME", "new": "ACME-UK"}, "ACME-UK", "ACME-UK"),
-        replace(project(Op.UPSERT, {**ASSERTED, "project_code": "ACME-UK"}, "ACME-UK", "ACME-UK"), seq=f"{SEQ}:1"),
+        Change("project", "ACME-UK", Op.UPSERT, "PSA/home", "ACME-UK", decoded.changes[0].commit_us, f"{SEQ}:1",
+               {**ASSERTED, "project_code": "ACME-UK"}, f"project:ACME-UK:{SEQ}:1:UPSERT", decoded.changes[0].origin),
     )
 
 
