@@ -57,6 +57,9 @@ sbom: $(DEV)  ## CycloneDX bill of materials of what is installed at run time, i
 	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/tieout.cdx.json requirements.txt
 	@echo "build/tieout.cdx.json"
 
+capture: $(DEV) links  ## Record the change captures of tests/capture/golden anew (PostgreSQL, MariaDB, Debezium)
+	@cd tests && for system in record record_kimai; do ../$(BIN)/python -m capture.$$system capture/golden; done
+
 simulate: $(DEV)  ## Ingest, worker and sink in one process, with crashes from a seed (SEED=1 N=1000)
 	@PYTHONPATH=tests $(BIN)/python -m simulation.run --seed $(SEED) --n $(N) --jobs $(WORKERS)
 
@@ -92,4 +95,4 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "this Python has no venv module. On Debian and Ubuntu: apt-get install python3-venv. Or name another Python: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-.PHONY: help demo test check lint types links kafka bench faults audit sbom simulate lock clean
+.PHONY: help demo test check lint types links kafka bench faults capture audit sbom simulate lock clean

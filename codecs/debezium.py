@@ -7,8 +7,8 @@ op r                        SNAPSHOT, likewise; behind the last row of a table o
 op d                        DELETE by the record key; `before` is never read, it may be partial or absent
 op t                        TRUNCATE of the whole object: every row that it held is gone
 op m, tombstones, schema    filtered; so are transaction metadata, signals and rows that the mapping skips
-d + tombstone + c with      one REKEY (old and new business key) ahead of the new row's UPSERT; the `d` is filtered
-`__debezium.newkey/oldkey`
+d + tombstone + c with      the `d` is filtered; the `c` is one REKEY (old and new code) ahead of the UPSERT of a
+`__debezium.newkey/oldkey`  project; for other entities the UPSERT, and a DELETE of the record with the old key
 heartbeats                  a watermark
 notifications               SNAPSHOT of the whole object when an incremental snapshot has read its table
 ==========================  ====================================================================================

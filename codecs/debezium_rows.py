@@ -107,14 +107,12 @@ class Rows:
         if reason is not None:
             return reason
         subject, asserted = each.subject_of(row, key), each.asserted(row)
-        old_key = record.raw.header(OLD_KEY)
-        if old_key is not None:
-            changes.extend(self._rekeyed(record, each, row, old_key, asserted, subject))
         op = Op.DELETE if part.empty or each.deleted(row) else record.op
         if each.unknown(row):
             op, asserted = Op.GAP, each.identity(row)
         placed = record._replace(seq=f"{record.seq}:{part.number:04d}") if part.number else record
-        changes.append(self._change(placed, each, op, subject, asserted))
+        change, old_key = self._change(placed, each, op, subject, asserted), record.raw.header(OLD_KEY)
+        changes.extend([change] if old_key is None else self._moved(placed, each, row, old_key, change))
         return None
 
     def _ours(self, record: Record, each: EntityMap) -> dict[str, Any]:
@@ -123,17 +121,25 @@ class Rows:
             return {}
         return {"@commit": Instant(record.commit_us), "@system": self.source.partition("/")[0]}
 
-    def _rekeyed(self, record: Record, each: EntityMap, row: Row, header: bytes, asserted: dict[str, Any],
-                 subject: str) -> list[Change]:
-        """The change of business key that goes with a change of primary key, if it is one."""
+    def _moved(self, record: Record, each: EntityMap, row: Row, header: bytes, change: Change) -> list[Change]:
+        """The row's change under its new key, and what becomes of the record that had the old one.
+
+        A project lives on under its new code. Anything else that had the old id or business key is no more, and the
+        delete that says so stands in the same record as the new row: nothing is missing in between.
+        """
         old = _header_key(header)
         stated = old.schema.columns() if old.schema else record.key_columns
         old_columns = decoded(old.members, each.columns if stated is None else stated.of_key(each))
-        before = each.key_of(each.asserted({**row, **old_columns}), each.subject_of(row, old_columns))
-        after = each.key_of(asserted, subject)
-        if not before or not after or before == after:
-            return []
-        return [self._change(record, each, Op.REKEY, subject, {"old": before, "new": after}, after)]
+        subject = each.subject_of({**row, **old_columns}, old_columns)
+        before = each.key_of(each.asserted({**row, **old_columns}), subject)
+        renamed = bool(before and change.key and before != change.key)
+        if renamed and change.entity == "project":
+            rekey = self._change(record, each, Op.REKEY, change.subject, {"old": before, "new": change.key}, change.key)
+            second = record._replace(seq=f"{record.seq}:1")  # a version of its own
+            return [rekey, self._change(second, each, change.op, change.subject, change.asserted)]
+        if subject == change.subject and not renamed:
+            return [change]
+        return [change, self._change(record, each, Op.DELETE, subject, each.identity(old_columns), before)]
 
     def _change(self, record: Record, each: EntityMap, op: Op, subject: str, asserted: Mapping[str, Any],
                 key: str | None = None) -> Change:

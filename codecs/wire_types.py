@@ -42,18 +42,12 @@ from typing import Any, Final
 
 from tieout.codecs.columns import Day, Decoder, Instant, Local, Span
 from tieout.codecs.errors import BadValue, shown
+from tieout.codecs.infinity import endless, endless_day
 from tieout.codecs.values import DAY_US, EPOCH, day_number, instant_us
 
-_FOREVER: Final = 2**62
 _PLACES_MAX: Final = 100  # decimal places; '1e999999999' is a number too, but not one to compute with
 _SCALES_KEPT: Final = 256  # encodings of decimals; a schema says its scale in every message
 _SECOND_US: Final = 1_000_000
-# Debezium writes PostgreSQL's infinite dates as whatever is left of them in 32 bits (seen with 3.6): streamed, the
-# database's own limits moved by the 10,957 days from 1970 to 2000; in a snapshot, the JDBC driver's end of time.
-_INFINITE_DAYS: Final = {
-    2**31 - 1: _FOREVER, -(2**31): -_FOREVER, 2**31 - 1 + 10_957 - 2**32: _FOREVER, -(2**31) + 10_957: -_FOREVER,
-    106_751_991_166 - 25 * 2**32: _FOREVER,
-}
 _SPECIAL: Final = {"nan": "NaN", "infinity": "Infinity", "inf": "Infinity", "-infinity": "-Infinity",
                    "-inf": "-Infinity"}
 
@@ -116,20 +110,13 @@ def _micros(kind: type[int], numerator: int, denominator: int = 1) -> Decoder:
 
 def _day(value: Any) -> Day:
     """Days since 1970-01-01."""
-    number = integer(value)
-    return Day(_INFINITE_DAYS.get(number, number))
-
-
-def _infinite(value: str) -> int | None:
-    """How 'infinity' is written: by name, or as a year that no calendar has."""
-    if value[:1] in ("+", "-") or value == "infinity":
-        return -_FOREVER if value[0] == "-" else _FOREVER
-    return None
+    day = integer(value)
+    return Day(endless_day(day) or day)
 
 
 def _iso_day(value: Any) -> Day:
     """'2026-03-10' or '2026-03-10Z'."""
-    if (forever := _infinite(text(value))) is not None:
+    if (forever := endless(text(value))) is not None:
         return Day(forever)
     try:
         return Day(day_number(value.removesuffix("Z")))
@@ -139,7 +126,7 @@ def _iso_day(value: Any) -> Day:
 
 def _zoned(value: Any) -> Instant:
     """ISO 8601 with zone."""
-    if (forever := _infinite(text(value))) is not None:
+    if (forever := endless(text(value))) is not None:
         return Instant(forever)
     try:
         return Instant(instant_us(value))
@@ -149,7 +136,7 @@ def _zoned(value: Any) -> Instant:
 
 def _iso_local(value: Any) -> Local:
     """'2026-03-10T17:42:11.123' with or without a Z that means nothing."""
-    if (forever := _infinite(text(value))) is not None:
+    if (forever := endless(text(value))) is not None:
         return Local(forever)
     try:
         since = datetime.fromisoformat(value.removesuffix("Z") + "+00:00") - EPOCH

@@ -3,6 +3,7 @@
 What is learned is kept as rows of one map, `tieout.xref.v1`, each row a text key and a text value:
 
     id|<entity>|<source>|<subject>   the business key of a source's record; what a reference by id resolves to
+    since|id|<entity>|…              the order token of the change that gave a record another business key
     home|<entity>|<key>              the code whose partition holds the record, for ever (a re-code does not move it)
     root|<code>                      the first code of a re-keyed project: old and new go to one partition
     from|<source>|<topic>            a source that was met in a topic, where the configuration names another one
@@ -158,15 +159,17 @@ class Identity:
             return [], None
         row = id_row(change.entity, change.source, change.subject)
         key = str(change.asserted.get("new", change.key)) if change.op is Op.REKEY else change.key
-        before = self.rows.get(row)
-        if before == key:
-            return [], None
+        before, since = self.rows.get(row), f"since|{row}"
+        if before == key or change.seq < self.rows.get(since, ""):
+            return [], None  # known, or read again: a record that is delivered twice must not take its old key back
         self._learn(row, key)
         if before is None:
             return list(needs_met_by(row)), None
+        self._learn(since, change.seq)
         if change.entity != "project" or change.op is Op.REKEY:
             return [], None
-        rekey = change._replace(op=Op.REKEY, asserted={"old": before, "new": key})
+        # A token of its own: of two changes of a record with one token the second passes for a duplicate.
+        rekey = change._replace(op=Op.REKEY, seq=f"{change.seq}:0", asserted={"old": before, "new": key})
         return [], rekey._replace(event_id=f"{change.event_id}#rekey")
 
     # --- gaps ------------------------------------------------------------------------------------------------------

@@ -242,7 +242,7 @@ class KafkaCluster:
 
     @staticmethod
     def _topics(admin: Any) -> list[str]:
-        return [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
+        return [name for name in admin.list_topics(timeout=10).topics if name not in _INTERNAL]
 
     def close(self) -> None:
         """End every process and remove the data."""
@@ -293,6 +293,9 @@ class KafkaCluster:
         logs = "\n".join(node.log.read_text(errors="replace")[-1500:] for node in self.nodes if node.log.exists())
         return f"Apache Kafka {what}; the end of its log:\n{logs}"
 
+
+# Debezium's heartbeats are called __… too.
+_INTERNAL: Final = ("__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata")
 
 # Quick to start, quick to fail over, and small: a laptop's test run, not production.
 _SMALL: Final = {

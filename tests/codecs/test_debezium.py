@@ -182,14 +182,33 @@ def test_a_change_of_key_is_one_rekey(raw: MakeRaw, what: str, old_key: dict[str
     decoded = CODEC.decode(raw(envelope(after={"code": "ACME-UK"}), key=new_key, headers=headers))
     assert decoded.changes == (
         project(Op.REKEY, {"old": "ACME", "new": "ACME-UK"}, "ACME-UK", "ACME-UK"),
-        project(Op.UPSERT, {**ASSERTED, "project_code": "ACME-UK"}, "ACME-UK", "ACME-UK"),
+        Change("project", "ACME-UK", Op.UPSERT, "PSA/home", "ACME-UK", decoded.changes[0].commit_us, f"{SEQ}:1",
+               {**ASSERTED, "project_code": "ACME-UK"}, f"project:ACME-UK:{SEQ}:1:UPSERT", decoded.changes[0].origin),
     )
 
 
+def test_a_rekey_and_its_row_are_two_versions(raw: MakeRaw) -> None:
+    """Of two changes of a record with one token the second would pass for a duplicate."""
+    headers = (("__debezium.oldkey", b'{"code":"ACME"}'),)
+    rekey, row = CODEC.decode(raw(envelope(after={"code": "NEW"}), key={"code": "NEW"}, headers=headers)).changes
+    later = CODEC.decode(raw(envelope(source={"lsn": 201}), key=KEY)).changes[0]
+    assert rekey.seq < row.seq < later.seq
+
+
 def test_a_new_surrogate_id_is_no_change_of_business_key(raw: MakeRaw) -> None:
+    """The record under the old id is no more: it would come back when the new one is deleted."""
     headers = (("__debezium.oldkey", b'{"id":1}'),)
     decoded = CODEC.decode(raw(envelope(), key={"id": 2}, headers=headers))
-    assert decoded.changes == (project(Op.UPSERT, ASSERTED, subject="2"),)
+    assert decoded.changes == (project(Op.UPSERT, ASSERTED, subject="2"), project(Op.DELETE, {}, subject="1"))
+
+
+def test_a_new_business_key_ends_the_record_with_the_old_one(raw: MakeRaw) -> None:
+    """Only projects live on under another code."""
+    text = 'name="t"\nversion=1\n[[map]]\nentity="assignment"\nfields={worker_no="who"}'
+    headers = (("__debezium.oldkey", b'{"id":1}'),)
+    record = raw(envelope(after={"who": "W1"}), key={"id": 2}, headers=headers)
+    changes = of(parse(text, "t.toml")).decode(record).changes
+    assert [(each.op, each.key, each.subject) for each in changes] == [(Op.UPSERT, "2", "2"), (Op.DELETE, "1", "1")]
 
 
 def test_a_delete_whose_key_is_not_the_business_key_names_the_record(raw: MakeRaw) -> None:
