@@ -25,11 +25,13 @@ from pydantic import (
 )
 
 from tieout.reconcilers.policy import Policy, PolicyError
-from tieout.streams.layers import ConfigError, Key, Layers, Problem, read
+from tieout.streams.connect.agreement import disagreements
+from tieout.streams.connect.sections import Connect, Connector
+from tieout.streams.layers import ConfigError, Key, Layers, Problem, is_secret, read, shown
 
 __all__ = [
-    "Api", "Checkpoint", "ConfigError", "Ingest", "Kafka", "Log", "Ops", "Problem", "Settings", "Sink", "Source",
-    "load",
+    "Api", "Checkpoint", "ConfigError", "Connect", "Connector", "Ingest", "Kafka", "Log", "Ops", "Problem", "Settings",
+    "Sink", "Source", "is_secret", "load",
 ]  # fmt: skip
 
 Role = Literal["ingest", "worker", "sink", "api", "simulate"]
@@ -47,7 +49,6 @@ Positive = Annotated[int, Field(gt=0)]
 DEFAULT_FILE = Path("tieout.toml")
 DEFAULT_SECRETS = Path("/run/secrets")
 _CONSUMER_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "group.instance.id")
-SECRET_WORDS = ("password", "secret", "token", "key.pem", "sasl.oauthbearer.config", "user.info")
 
 
 class _Section(BaseModel):
@@ -140,6 +141,8 @@ class Settings(_Section):
     clock: Literal["wall", "log"] = Field(default="wall", description="log: the largest record timestamp seen.")
     kafka: Kafka = Kafka()
     sources: dict[str, Source] = {}
+    connect: Connect = Connect()
+    connectors: dict[str, Connector] = {}
     policy: dict[str, Any] = Field(default={}, description="Tolerances, graces, ownership, rate basis, materiality.")
     sink: Sink = Sink()
     api: Api = Api()
@@ -212,6 +215,7 @@ def parse(layers: Layers, file: Path | None) -> Settings:
         settings = Settings.model_validate(layers.values)
     except ValidationError as error:
         raise ConfigError([_problem(dict(item), layers, file) for item in error.errors()] + problems) from None
+    problems += _connector_problems(settings, layers)
     if problems:
         raise ConfigError(problems)
     settings._folder = file.parent if file else Path()
@@ -229,9 +233,10 @@ def _policy_problems(layers: Layers) -> Iterator[Problem]:
             yield Problem(name, layers.origin(tuple(name.split("."))), found, "a value that the policy allows")
 
 
-def is_secret(key: str) -> bool:
-    """Whether the value of this key must never be shown."""
-    return any(word in key.lower() for word in SECRET_WORDS)
+def _connector_problems(settings: Settings, layers: Layers) -> Iterator[Problem]:
+    """Where connectors and sources do not fit together."""
+    for each in disagreements(settings):
+        yield Problem(each.key, layers.origin(tuple(each.key.split("."))), each.found, each.expected, each.nearest)
 
 
 def _problem(error: dict[str, Any], layers: Layers, file: Path | None) -> Problem:
@@ -245,7 +250,7 @@ def _problem(error: dict[str, Any], layers: Layers, file: Path | None) -> Proble
         return Problem(name, f"looked in {variable}, {table}", "nothing", "a value: this key has no default")
     if error["type"] == "extra_forbidden":
         return Problem(name, where, "an unknown key", f"one of {', '.join(model)}", _nearest(key, model))
-    found = "(hidden)" if is_secret(name) else repr(error["input"])
+    found = shown(name, error["input"])
     if error["type"] == "literal_error":
         choices = [choice.strip("'") for choice in str(error["ctx"]["expected"]).replace(" or ", ", ").split(", ")]
         return Problem(name, where, found, f"one of {', '.join(choices)}", _closest(str(error["input"]), choices))

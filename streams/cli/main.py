@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "replay": Command("replay", "Apply captured files in one process, without a broker."),
     "config": Command("config", "Check the configuration, show it with its origins, print its schema."),
     "topics": Command("topics", "Compare the cluster's topics with what they must be, and bring them there."),
+    "connectors": Command("connectors", "Kafka Connect: compare its connectors with the configuration, apply it."),
     "status": Command("status", "Health of broker, topics, roles and snapshot; --wait for it."),
     "lag": Command("lag", "How far every reader is behind."),
     "kpi": Command("kpi", "KPIs: values, meaning and the rows behind them."),
@@ -96,9 +97,9 @@ def _code_of(error: Exception) -> Exit | None:
     names = {kind.__name__ for kind in type(error).__mro__}
     if "ConfigError" in names or "PolicyError" in names:
         return Exit.CONFIGURATION
-    if "KafkaException" in names:
+    if names & {"KafkaException", "ConnectUnreachable"}:
         return Exit.UNREACHABLE
-    if "TopicsRefused" in names or "OSError" in names:
+    if names & {"TopicsRefused", "ConnectRefused", "OSError"}:
         return Exit.FAILED
     return None
 

@@ -1,0 +1,120 @@
+"""Kafka Connect's REST interface: one call a method, its errors as ours."""
+
+from __future__ import annotations
+
+import json
+import time
+from base64 import b64encode
+from email.utils import parsedate_to_datetime
+from http.client import HTTPException, HTTPMessage
+from typing import Any, Final
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+from tieout.streams.clock import monotonic_s
+from tieout.streams.connect.debezium import Config
+from tieout.streams.connect.sections import Connect
+
+_REBALANCING: Final = 409
+_STARTING: Final = (404, 503)
+_PAUSE_S: Final = 0.3
+_SHOWN: Final = 600  # characters of an answer that is no JSON
+
+
+class ConnectUnreachable(Exception):
+    """Nobody answers at Connect's address, or not in time."""
+
+
+class ConnectRefused(Exception):
+    """Connect answered that it will not; `status` is HTTP's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Rest:
+    """A connection to one Connect cluster; any of its workers answers for all."""
+
+    def __init__(self, connect: Connect) -> None:
+        self.url = str(connect.url).rstrip("/")
+        self._timeout_s = connect.timeout_s
+        self._headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if connect.username is not None:
+            pair = b64encode(f"{connect.username}:{connect.password or ''}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {pair}"
+        self.date_us: int | None = None  # the worker's clock in its last answer, to the second
+
+    def version(self) -> str:
+        """The version of Kafka that the worker runs."""
+        return str(self._ask("GET", "/")["version"])
+
+    def plugins(self) -> tuple[str, ...]:
+        """The classes of the connectors that are installed."""
+        return tuple(str(each["class"]) for each in self._ask("GET", "/connector-plugins"))
+
+    def configs(self) -> dict[str, Config]:
+        """The configuration of every connector."""
+        return {name: dict(each["info"]["config"]) for name, each in self._ask("GET", "/connectors?expand=info").items()}
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """`connector` and `tasks` of every connector that a worker has begun to run: a new one is not there at once."""
+        return {name: dict(each["status"]) for name, each in self._ask("GET", "/connectors?expand=status").items()}
+
+    def validate(self, name: str, config: Config) -> dict[str, list[str]]:
+        """What is wrong with a configuration, by key; connectors try to reach their database here."""
+        path = f"/connector-plugins/{quote(config['connector.class'], safe='')}/config/validate"
+        answer = self._ask("PUT", path, {**config, "name": name})
+        found = {str(each["value"]["name"]): list(each["value"]["errors"]) for each in answer["configs"]}
+        return {key: errors for key, errors in found.items() if errors}
+
+    def put(self, name: str, config: Config) -> None:
+        """Create a connector, or give it this configuration in the place of all that it had."""
+        self._ask("PUT", f"/connectors/{quote(name, safe='')}/config", config)
+
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
+        """One request; asked again while the workers agree on who does what."""
+        deadline_s = monotonic_s() + self._timeout_s
+        while True:
+            try:
+                return self._once(method, path, body)
+            except ConnectRefused as error:
+                waiting = error.status == _REBALANCING or (method == "GET" and error.status in _STARTING)
+                if not waiting or monotonic_s() > deadline_s:
+                    raise
+            time.sleep(_PAUSE_S)
+
+    def _once(self, method: str, path: str, body: object) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(self.url + path, data, self._headers, method=method)
+        try:
+            with urlopen(request, timeout=self._timeout_s) as answer:
+                self.date_us = _date_us(answer.headers)
+                return json.loads(answer.read() or b"null")
+        except HTTPError as error:
+            raise ConnectRefused(error.code, f"{self.url}: {_said(error)}") from None
+        except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
+            raise ConnectUnreachable(
+                f"no answer from Kafka Connect at {self.url} ({getattr(error, 'reason', error)}): "
+                "start it, or correct connect.url"
+            ) from None
+        except json.JSONDecodeError:
+            said = f"{self.url} answered, but not as Kafka Connect does: correct connect.url"
+            raise ConnectUnreachable(said) from None
+
+
+def _said(error: HTTPError) -> str:
+    """Connect's own message where it sent one."""
+    text = error.read().decode(errors="replace")
+    try:
+        return f"{error.code}, {json.loads(text)['message']}"
+    except (ValueError, KeyError, TypeError):
+        return f"{error.code} {error.reason} {text[:_SHOWN] if not text.lstrip().startswith('<') else ''}".rstrip()
+
+
+def _date_us(headers: HTTPMessage) -> int | None:
+    try:
+        return round(parsedate_to_datetime(headers.get("Date", "")).timestamp() * 1e6)
+    except ValueError:
+        return None

@@ -1,0 +1,290 @@
+"""Kafka Connect itself with Debezium and PostgreSQL: what the commands plan, apply, refuse and report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+from brokers import KafkaCluster, Unavailable
+from capture.server import PostgresServer
+from connect_worker import ConnectWorker
+
+from tieout.streams.cli.exits import Exit
+from tieout.streams.cli.main import main
+from tieout.streams.connect.debezium import config_of, feeds
+from tieout.streams.settings import load
+
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("connect")]
+
+SECRET = "s3cr3t-of-the-test"
+TABLES = """
+    CREATE SCHEMA psa;
+    CREATE TABLE psa.time_entry (id bigint PRIMARY KEY, worked_on date, hours numeric(9, 2), approved_at timestamptz);
+    INSERT INTO psa.time_entry VALUES (88121, '2026-03-10', 7.50, '2026-03-10T17:40:00Z');
+"""
+
+
+class Stack(NamedTuple):
+    """What runs: a broker, a worker and a database; and a place for configurations."""
+
+    bootstrap: str
+    worker: ConnectWorker
+    postgres: PostgresServer
+    folder: Path
+
+    def configuration(self, name: str, extra: str = "", source: str = "", **changes: str | int) -> Path:
+        """A tieout.toml with one connector; its sections can be added to, its keys changed."""
+        keys: dict[str, str | int] = {
+            "kind": "postgresql", "host": "127.0.0.1", "port": self.postgres.port, "database": "postgres",
+            "user": f"{name}_reader", "password": "${env:TEST_PASSWORD}", "heartbeat_s": 1, **changes,
+        }  # fmt: skip
+        body = "\n".join(f"{key} = {json.dumps(value)}" for key, value in keys.items())
+        path = self.folder / f"{name}.toml"
+        path.write_text(f"""
+            [kafka.client]
+            "bootstrap.servers" = "{self.bootstrap}"
+            [connect]
+            url = "{self.worker.url}"
+            [sources.{name}_entries]
+            system = "PSA"
+            topic = "{name}.psa.time_entry"
+            heartbeat = "__debezium-heartbeat.{name}"
+            format = "debezium-json-schema"
+            mapping = "postgres"
+            {source}
+            [connectors.{name}]
+            {body}
+            {extra}
+        """)
+        return path
+
+    def execute(self, script: str) -> None:
+        """Run SQL as the database's administrator."""
+        with psycopg.connect(self.postgres.dsn, autocommit=True) as connection:
+            connection.execute(script.encode())
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One broker, worker and database for the module: together they are up in some ten seconds."""
+    folder = tmp_path_factory.mktemp("connect")
+    try:
+        with (KafkaCluster(1) as cluster, PostgresServer() as postgres,
+              ConnectWorker(cluster.bootstrap, folder / "worker", {"TEST_PASSWORD": SECRET}) as worker):  # fmt: skip
+            whole = Stack(cluster.bootstrap, worker, postgres, folder)
+            whole.execute(TABLES)
+            yield whole
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+class Answer(NamedTuple):
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Answer]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a `tieout` command in this process; nothing that it prints may hold the secret."""
+
+    def command(*words: str | Path) -> Answer:
+        code = main([str(word) for word in words])
+        answer = Answer(code, *capsys.readouterr())
+        assert SECRET not in answer.out + answer.err
+        return answer
+
+    return command
+
+
+def states(run: Run, config: Path) -> dict[tuple[str, str], dict[str, str]]:
+    """The rows of `connectors status` by connector and part."""
+    rows = run("connectors", "status", "--config", config, "-o", "json").document["rows"]
+    return {(row["connector"], row["part"]): row for row in rows}
+
+
+def until(holds: Callable[[], bool], what: str, limit_s: float = 30) -> None:
+    """Wait for something that a JVM does in its own time."""
+    deadline = time.monotonic() + limit_s
+    while not holds():
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.3)
+
+
+def last_value(bootstrap: str, topic: str) -> Any:
+    """The newest record of a topic of one partition, as JSON; None while there is none."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "test", "log_level": 0})
+    try:
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=10)
+        if not end:
+            return None
+        consumer.assign([TopicPartition(topic, 0, end - 1)])
+        message = consumer.poll(10)
+        return None if message is None or message.value() is None else json.loads(message.value() or b"")
+    finally:
+        consumer.close()
+
+
+def test_from_an_empty_database_to_records_and_heartbeats(stack: Stack, run: Run) -> None:
+    """Refused before the DBA's script, failed without its publication, running after all of it, unchanged in the end."""
+    config = stack.configuration("psa")
+    planned = run("connectors", "plan", "--config", config, "-o", "json")
+    assert planned.code == Exit.UNHEALTHY
+    assert [(each["connector"], each["step"]) for each in planned.document["connectors"]] == [("psa", "create")]
+
+    refused = run("connectors", "apply", "--config", config)
+    assert refused.code == Exit.FAILED
+    assert "psa: database" in refused.err
+    assert "nothing was changed" in refused.err
+    assert stack.worker.ask("GET", "/connectors") == []
+
+    script = run("connectors", "sql", "psa", "--config", config).out
+    stack.execute(script)
+    stack.execute(script)  # it may be run again
+    stack.execute("DROP PUBLICATION tieout_psa")
+    assert run("connectors", "apply", "--config", config).code == Exit.OK
+    until(lambda: states(run, config).get(("psa", "task 0"), {}).get("state") == "FAILED", "the task failed")
+    failed = run("connectors", "status", "--config", config, "-o", "json")
+    assert failed.code == Exit.UNHEALTHY
+    task = next(row for row in failed.document["rows"] if row["part"] == "task 0")
+    assert "ublication" in task["found"]
+    assert "\n" not in task["found"]
+    assert "restart?includeTasks=true&onlyFailed=true" in task["remedy"]
+
+    stack.execute(script)
+    stack.worker.ask("POST", "/connectors/psa/restart?includeTasks=true&onlyFailed=true")
+    until(lambda: run("connectors", "status", "--config", config).code == Exit.OK, "everything runs")
+    until(lambda: known(stack, "psa.psa.time_entry") and known(stack, "__debezium-heartbeat.psa"), "topics are made")
+    row = last_value(stack.bootstrap, "psa.psa.time_entry")
+    assert row["payload"]["op"] == "r"
+    assert row["payload"]["after"]["hours"] == "Au4="  # 750 with the scale in the schema: precise
+    assert run("connectors", "plan", "--config", config).code == Exit.OK
+
+
+def known(stack: Stack, topic: str) -> bool:
+    """Whether a topic has a record."""
+    from confluent_kafka import KafkaException
+
+    try:
+        return last_value(stack.bootstrap, topic) is not None
+    except KafkaException:
+        return False
+
+
+def test_a_change_is_shown_key_by_key_and_applied(stack: Stack, run: Run) -> None:
+    """What somebody set by hand is taken back, what the configuration changed is set; a dry run does neither."""
+    config = stack.configuration("plan")
+    stack.execute(run("connectors", "sql", "plan", "--config", config).out)
+    assert run("connectors", "apply", "--config", config).code == Exit.OK
+    by_hand = stack.worker.ask("GET", "/connectors/plan/config") | {"poll.interval.ms": "9", "x.password": "in clear"}
+    stack.worker.ask("PUT", "/connectors/plan/config", by_hand)
+
+    config = stack.configuration("plan", heartbeat_s=2)
+    for command in (("plan",), ("apply", "--dry-run")):
+        answer = run("connectors", *command, "--config", config, "-o", "json")
+        mine = next(each for each in answer.document["connectors"] if each["connector"] == "plan")
+        assert mine["step"] == "change"
+        assert {(key["name"], key["found"], key["expected"]) for key in mine["keys"]} == {
+            ("heartbeat.interval.ms", "1000", "2000"), ("poll.interval.ms", "9", None), ("x.password", "(hidden)", None),
+        }  # fmt: skip
+    assert run("connectors", "apply", "--config", config).code == Exit.OK
+    assert "poll.interval.ms" not in stack.worker.ask("GET", "/connectors/plan/config")
+    assert run("connectors", "plan", "--config", config).code == Exit.OK
+
+
+def test_a_change_that_loses_the_position_needs_a_word(stack: Stack, run: Run) -> None:
+    """Another slot is another position: refused, and carried out only when asked for by name."""
+    config = stack.configuration("slot")
+    stack.execute(run("connectors", "sql", "slot", "--config", config).out)
+    assert run("connectors", "apply", "--config", config).code == Exit.OK
+    config = stack.configuration("slot", slot="another")
+    refused = run("connectors", "apply", "--config", config)
+    assert refused.code == Exit.FAILED
+    assert "slot.name: found tieout_slot, expected another" in refused.err
+    assert stack.worker.ask("GET", "/connectors/slot/config")["slot.name"] == "tieout_slot"
+    assert run("connectors", "apply", "--restart-from-nothing", "--config", config).code == Exit.OK
+    assert stack.worker.ask("GET", "/connectors/slot/config")["slot.name"] == "another"
+
+
+def test_all_that_connect_refuses_is_said_at_once_and_nothing_is_done(stack: Stack, run: Run) -> None:
+    """A wrong value, a database that is not there, a plugin that is not installed."""
+    config = stack.configuration("wrong", extra=f"""
+            options = {{ "snapshot.mode" = "sometimes" }}
+            [connectors.away]
+            kind = "postgresql"
+            host = "127.0.0.1"
+            port = 1
+            database = "x"
+            user = "x"
+            password = "${{env:TEST_PASSWORD}}"
+            tables = ["public.x"]
+            [connectors.maria]
+            kind = "mariadb"
+            host = "127.0.0.1"
+            server_id = {stack.postgres.port}
+            user = "x"
+            password = "${{env:TEST_PASSWORD}}"
+            tables = ["public.x"]
+        """)  # fmt: skip
+    answer = run("connectors", "apply", "--config", config)
+    assert answer.code == Exit.FAILED
+    assert "wrong: snapshot.mode: " in answer.err
+    assert "away: database.hostname: " in answer.err or "away: database" in answer.err
+    assert "maria: connector.class: io.debezium.connector.mariadb.MariaDbConnector is not installed" in answer.err
+    assert not {"wrong", "away", "maria"} & set(stack.worker.ask("GET", "/connectors"))
+
+
+def test_a_foreign_connector_is_named_and_left_alone(stack: Stack, run: Run) -> None:
+    """Somebody else's connector, broken or not, neither fails a check nor is touched."""
+    foreign = {"connector.class": "org.apache.kafka.connect.file.FileStreamSourceConnector", "topic": "x", "file": "/"}
+    stack.worker.ask("PUT", "/connectors/theirs/config", foreign)
+    until(lambda: states(run, empty).get(("theirs", "task 0")) is not None, "it has a task") if (
+        empty := stack.folder / "empty.toml").write_text(f'connect.url = "{stack.worker.url}"\n') else None  # fmt: skip
+    planned = run("connectors", "plan", "--config", empty, "-o", "json")
+    assert planned.code == Exit.OK
+    assert {"connector": "theirs", "step": "not ours", "keys": []} in planned.document["connectors"]
+    assert run("connectors", "status", "--config", empty).code == Exit.OK
+    stack.worker.ask("DELETE", "/connectors/theirs")
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mysql", "sqlserver"])
+def test_the_plugins_know_every_key_that_is_made(stack: Stack, kind: str) -> None:
+    """A misspelt key would be ignored in silence: each is defined by the plugin, or of a family that it passes on."""
+    own = {"postgresql": 'database = "d"', "mysql": "server_id = 7", "sqlserver": 'database = "d"'}[kind]
+    path = stack.folder / f"keys-{kind}.toml"
+    path.write_text(f"""
+        connect.url = "{stack.worker.url}"
+        [connectors.keys]
+        kind = "{kind}"
+        {own}
+        host = "127.0.0.1"
+        port = 1
+        user = "x"
+        password = "${{env:TEST_PASSWORD}}"
+        tables = ["s.t"]
+    """)
+    settings = load(path, {})
+    config = config_of(feeds(settings)["keys"], settings)
+    body = {**config, "name": "keys", **({"driver.loginTimeout": "1"} if kind == "sqlserver" else {})}
+    answer = stack.worker.ask("PUT", f"/connector-plugins/{config['connector.class']}/config/validate", body)
+    defined = {each["definition"]["name"] for each in answer["configs"]}
+    passed_on = ("signal.kafka.", "schema.history.internal.kafka.", "key.converter.", "value.converter.", "topic.creation.")
+    assert {key for key in config if not key.startswith(passed_on)} - defined == set()
+    wrong = {each["value"]["name"] for each in answer["configs"] if each["value"]["errors"]}
+    assert wrong <= {"database.hostname", "database.port", "database.dbname", "database.user", "database.password"}
