@@ -1,4 +1,4 @@
-"""A Kafka Connect worker for tests: one JVM of Apache Kafka's own runtime, with Debezium's connectors as its plugins."""
+"""A Kafka Connect worker for tests: Apache Kafka's own runtime in a JVM, with Debezium's connectors as its plugins."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 from brokers import Unavailable, die_with_parent, free_ports, jvm
 
 _START_S: Final = 90.0
+_BUSY_S: Final = 15.0
 _STOP_S: Final = 20.0
 _PROVIDERS: Final = "org.apache.kafka.common.config.provider"
 _JSON: Final = "org.apache.kafka.connect.json.JsonConverter"
@@ -63,11 +64,18 @@ class ConnectWorker:
         return self.folder / "connect.log"
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """One request of a test's own, past the code under test."""
+        """One request of a test's own, past the code under test; again while the worker sorts out its tasks."""
         data = None if body is None else json.dumps(body).encode()
         request = Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
-        with urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"null")
+        deadline = time.monotonic() + _BUSY_S
+        while True:
+            try:
+                with urlopen(request, timeout=30) as answer:
+                    return json.loads(answer.read() or b"null")
+            except HTTPError as error:
+                if error.code not in (409, 500) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.3)
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _START_S

@@ -22,6 +22,8 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
+    "init": Command("init", "Write a commented tieout.toml and a folder for mappings."),
+    "doctor": Command("doctor", "Look at everything a pipeline hangs on; say how to mend what is ill."),
     "demo": Command("demo", "Play four weeks of a firm with planted faults; show what was caught."),
     "up": Command("up", "Run all roles on this machine."),
     "run": Command("run", "Run one role: ingest, worker, sink, api or simulate."),

@@ -188,7 +188,7 @@ def _flat(feed: Feed) -> Iterator[tuple[str, str]]:
     place = "source.db,source.table" if feed.connector.kind in _BINLOG else "source.db,source.schema,source.table"
     yield "transforms", "flat"
     yield "transforms.flat.type", _UNWRAP
-    yield "transforms.flat.delete.tombstone.handling.mode", "rewrite-with-tombstone"
+    yield "transforms.flat.delete.tombstone.handling.mode", "rewrite"  # a tombstone has no place in the source's log
     yield "transforms.flat.add.fields", f"op,source.connector,source.ts_ms,source.ts_us,source.snapshot,{place},{order}"
     yield "transforms.flat.add.headers", "op"
 

@@ -17,13 +17,18 @@ from tieout.streams.connect.debezium import Config
 from tieout.streams.connect.sections import Connect
 
 _REBALANCING: Final = 409
-_STARTING: Final = (404, 503)
+_STARTING: Final = (404, 500, 503)
+_STARTS_S: Final = 10.0
 _PAUSE_S: Final = 0.3
 _SHOWN: Final = 600  # characters of an answer that is no JSON
 
 
 class ConnectUnreachable(Exception):
-    """Nobody answers at Connect's address, or not in time."""
+    """Nobody answers at Connect's address, or not in time, or somebody else."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"{found}: start it, or correct connect.url")
+        self.found = found
 
 
 class ConnectRefused(Exception):
@@ -56,7 +61,8 @@ class Rest:
 
     def configs(self) -> dict[str, Config]:
         """The configuration of every connector."""
-        return {name: dict(each["info"]["config"]) for name, each in self._ask("GET", "/connectors?expand=info").items()}
+        found = self._ask("GET", "/connectors?expand=info")
+        return {name: dict(each["info"]["config"]) for name, each in found.items()}
 
     def states(self) -> dict[str, dict[str, Any]]:
         """`connector` and `tasks` of every connector that a worker has begun to run: a new one is not there at once."""
@@ -75,13 +81,19 @@ class Rest:
 
     def _ask(self, method: str, path: str, body: object = None) -> Any:
         """One request; asked again while the workers agree on who does what."""
-        deadline_s = monotonic_s() + self._timeout_s
+        begun_s = monotonic_s()
+        deadline_s = begun_s + self._timeout_s
         while True:
             try:
                 return self._once(method, path, body)
             except ConnectRefused as error:
-                waiting = error.status == _REBALANCING or (method == "GET" and error.status in _STARTING)
-                if not waiting or monotonic_s() > deadline_s:
+                if error.status == _REBALANCING:
+                    limit_s = deadline_s
+                elif method == "GET" and error.status in _STARTING:
+                    limit_s = begun_s + min(_STARTS_S, self._timeout_s)
+                else:
+                    raise
+                if monotonic_s() > limit_s:
                     raise
             time.sleep(_PAUSE_S)
 
@@ -95,13 +107,10 @@ class Rest:
         except HTTPError as error:
             raise ConnectRefused(error.code, f"{self.url}: {_said(error)}") from None
         except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
-            raise ConnectUnreachable(
-                f"no answer from Kafka Connect at {self.url} ({getattr(error, 'reason', error)}): "
-                "start it, or correct connect.url"
-            ) from None
-        except json.JSONDecodeError:
-            said = f"{self.url} answered, but not as Kafka Connect does: correct connect.url"
+            said = f"no answer from Kafka Connect at {self.url} ({getattr(error, 'reason', error)})"
             raise ConnectUnreachable(said) from None
+        except json.JSONDecodeError:
+            raise ConnectUnreachable(f"{self.url} answered, but not as Kafka Connect does") from None
 
 
 def _said(error: HTTPError) -> str:

@@ -84,7 +84,7 @@ class Connector(_Section):
 
     kind: Kind = Field(description="What database it is.")
     host: str = Field(min_length=1, description="Where the database is, as Connect's workers reach it.")
-    port: Annotated[int, Field(gt=0, le=65535)] | None = Field(default=None, description="Its port; else the usual one.")
+    port: Annotated[int, Field(gt=0, le=65535)] | None = Field(default=None, description="Its port, if not the usual.")
     database: str | None = Field(default=None, description="Its database; MySQL and MariaDB name it in `tables`.")
     user: str = Field(min_length=1, description="Who connects; a name, or a reference that Connect resolves.")
     password: Reference = Field(description="A reference that Connect resolves: `${file:/path:key}` or `${env:NAME}`.")
@@ -92,7 +92,7 @@ class Connector(_Section):
         default=None, pattern=r"^[\w.-]+$", description="What its topics begin with; else the connector's name."
     )
     tables: list[Table] = Field(default=[], description="Its tables, `schema.name`; else those that sources read.")
-    format: Encoding = Field(default="debezium-json-schema", description="How records are encoded: as its sources say.")
+    format: Encoding = Field(default="debezium-json-schema", description="How records are encoded.")
     snapshot: Literal["initial", "always", "initial_only", "no_data", "when_needed", "recovery"] = Field(
         default="initial", description="When it reads the tables as they are."
     )
@@ -107,7 +107,7 @@ class Connector(_Section):
     signal_table: Table | None = Field(default=None, description="Table for signals; else tieout_signal.")
     signal_topic: str | None = Field(default=None, description="Topic for signals; else `<prefix>.signal`.")
     replica_identity: Literal["full", "default"] = Field(
-        default="full", description="PostgreSQL: what it logs of an old row; full leaves no long value out."
+        default="full", description="PostgreSQL: what it logs of an old row."
     )
     publication: str | None = Field(default=None, description="PostgreSQL: its publication; else `tieout_<name>`.")
     slot: str | None = Field(

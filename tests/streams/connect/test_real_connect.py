@@ -142,7 +142,7 @@ def last_value(bootstrap: str, topic: str) -> Any:
 
 
 def test_from_an_empty_database_to_records_and_heartbeats(stack: Stack, run: Run) -> None:
-    """Refused before the DBA's script, failed without its publication, running after all of it, unchanged in the end."""
+    """Refused before the DBA's script, failed without its publication, running after all of it, then unchanged."""
     config = stack.configuration("psa")
     planned = run("connectors", "plan", "--config", config, "-o", "json")
     assert planned.code == Exit.UNHEALTHY
@@ -201,7 +201,8 @@ def test_a_change_is_shown_key_by_key_and_applied(stack: Stack, run: Run) -> Non
         mine = next(each for each in answer.document["connectors"] if each["connector"] == "plan")
         assert mine["step"] == "change"
         assert {(key["name"], key["found"], key["expected"]) for key in mine["keys"]} == {
-            ("heartbeat.interval.ms", "1000", "2000"), ("poll.interval.ms", "9", None), ("x.password", "(hidden)", None),
+            ("heartbeat.interval.ms", "1000", "2000"), ("poll.interval.ms", "9", None),
+            ("x.password", "(hidden)", None),
         }  # fmt: skip
     assert run("connectors", "apply", "--config", config).code == Exit.OK
     assert "poll.interval.ms" not in stack.worker.ask("GET", "/connectors/plan/config")
@@ -284,7 +285,8 @@ def test_the_plugins_know_every_key_that_is_made(stack: Stack, kind: str) -> Non
     body = {**config, "name": "keys", **({"driver.loginTimeout": "1"} if kind == "sqlserver" else {})}
     answer = stack.worker.ask("PUT", f"/connector-plugins/{config['connector.class']}/config/validate", body)
     defined = {each["definition"]["name"] for each in answer["configs"]}
-    passed_on = ("signal.kafka.", "schema.history.internal.kafka.", "key.converter.", "value.converter.", "topic.creation.")
+    passed_on = ("signal.kafka.", "schema.history.internal.kafka.", "topic.creation.", "key.converter.",
+                 "value.converter.")  # fmt: skip
     assert {key for key in config if not key.startswith(passed_on)} - defined == set()
     wrong = {each["value"]["name"] for each in answer["configs"] if each["value"]["errors"]}
     assert wrong <= {"database.hostname", "database.port", "database.dbname", "database.user", "database.password"}
