@@ -75,8 +75,10 @@ def _binlog(feed: Feed) -> Iterator[str]:
     yield "--   SHOW VARIABLES WHERE variable_name IN ('log_bin', 'binlog_format', 'binlog_row_image',"
     yield f"--     'binlog_expire_logs_seconds', 'server_id');   -- and not the id {feed.connector.server_id}"
     yield f"CREATE USER IF NOT EXISTS {account};  -- then give it a password: ALTER USER {account} IDENTIFIED BY …"
-    rights = "SELECT, RELOAD, SHOW DATABASES, REPLICATION SLAVE, "
-    yield f"GRANT {rights}{'BINLOG MONITOR' if mariadb else 'REPLICATION CLIENT'}, LOCK TABLES ON *.* TO {account};"
+    rights = f"RELOAD, SHOW DATABASES, REPLICATION SLAVE, {'BINLOG MONITOR' if mariadb else 'REPLICATION CLIENT'}"
+    yield f"GRANT {rights}, LOCK TABLES ON *.* TO {account};"
+    for table in feed.tables:
+        yield f"GRANT SELECT ON {_sql(feed, table)} TO {account};"
     yield from _our_tables(feed, "CREATE TABLE IF NOT EXISTS {} ({});", "varchar(200)", "datetime(6)")
     yield f"GRANT SELECT, INSERT, UPDATE ON {_sql(feed, feed.heartbeat_table)} TO {account};"
     yield f"GRANT SELECT, INSERT ON {_sql(feed, feed.signal_table)} TO {account};"

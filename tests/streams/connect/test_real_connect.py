@@ -175,6 +175,12 @@ def test_from_an_empty_database_to_records_and_heartbeats(stack: Stack, run: Run
     assert row["payload"]["op"] == "r"
     assert row["payload"]["after"]["hours"] == "Au4="  # 750 with the scale in the schema: precise
     assert run("connectors", "plan", "--config", config).code == Exit.OK
+    found = {row["check"]: row for row in run("doctor", "--config", config, "-o", "json").document["rows"]}
+    for check in ("broker", "connect", "connector psa task 0", "raw topic psa.psa.time_entry", "source PSA/main",
+                  "wire format psa.psa.time_entry", "clock"):  # fmt: skip
+        assert found[check]["state"] == "ok", found[check]
+    assert "debezium-json-schema" in found["wire format psa.psa.time_entry"]["found"]
+    assert found["source PSA/main"]["found"].startswith("heartbeat ")
 
 
 def known(stack: Stack, topic: str) -> bool:
