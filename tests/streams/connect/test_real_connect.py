@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
 import pytest
-from brokers import KafkaCluster, Unavailable
+from brokers import ROOT, KafkaCluster, Unavailable
 from capture.server import PostgresServer
 from connect_worker import ConnectWorker
 
+from tieout.codecs.records import RawRecord
 from tieout.streams.cli.exits import Exit
 from tieout.streams.cli.main import main
 from tieout.streams.connect.debezium import config_of, feeds
 from tieout.streams.settings import load
+from tieout.streams.sources import readings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("connect")]
 
@@ -125,8 +128,8 @@ def until(holds: Callable[[], bool], what: str, limit_s: float = 30) -> None:
         time.sleep(0.3)
 
 
-def last_value(bootstrap: str, topic: str) -> Any:
-    """The newest record of a topic of one partition, as JSON; None while there is none."""
+def last_record(bootstrap: str, topic: str) -> tuple[bytes | None, bytes] | None:
+    """Key and value of the newest record of a topic of one partition; None while there is none."""
     from confluent_kafka import Consumer, TopicPartition
 
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "test", "log_level": 0})
@@ -136,30 +139,30 @@ def last_value(bootstrap: str, topic: str) -> Any:
             return None
         consumer.assign([TopicPartition(topic, 0, end - 1)])
         message = consumer.poll(10)
-        return None if message is None or message.value() is None else json.loads(message.value() or b"")
+        return None if message is None else (message.key(), message.value() or b"")
     finally:
         consumer.close()
 
 
 def test_from_an_empty_database_to_records_and_heartbeats(stack: Stack, run: Run) -> None:
-    """Refused before the DBA's script, failed without its publication, running after all of it, then unchanged."""
-    config = stack.configuration("psa")
+    """Refused before the DBA's script, failed without its publication, running after all of it, unchanged at last."""
+    config = stack.configuration("first")
     planned = run("connectors", "plan", "--config", config, "-o", "json")
     assert planned.code == Exit.UNHEALTHY
-    assert [(each["connector"], each["step"]) for each in planned.document["connectors"]] == [("psa", "create")]
+    assert [(each["connector"], each["step"]) for each in planned.document["connectors"]] == [("first", "create")]
 
     refused = run("connectors", "apply", "--config", config)
     assert refused.code == Exit.FAILED
-    assert "psa: database" in refused.err
+    assert "first: database" in refused.err
     assert "nothing was changed" in refused.err
     assert stack.worker.ask("GET", "/connectors") == []
 
-    script = run("connectors", "sql", "psa", "--config", config).out
+    script = run("connectors", "sql", "first", "--config", config).out
     stack.execute(script)
     stack.execute(script)  # it may be run again
-    stack.execute("DROP PUBLICATION tieout_psa")
+    stack.execute("DROP PUBLICATION tieout_first")
     assert run("connectors", "apply", "--config", config).code == Exit.OK
-    until(lambda: states(run, config).get(("psa", "task 0"), {}).get("state") == "FAILED", "the task failed")
+    until(lambda: states(run, config).get(("first", "task 0"), {}).get("state") == "FAILED", "the task failed")
     failed = run("connectors", "status", "--config", config, "-o", "json")
     assert failed.code == Exit.UNHEALTHY
     task = next(row for row in failed.document["rows"] if row["part"] == "task 0")
@@ -168,18 +171,20 @@ def test_from_an_empty_database_to_records_and_heartbeats(stack: Stack, run: Run
     assert "restart?includeTasks=true&onlyFailed=true" in task["remedy"]
 
     stack.execute(script)
-    stack.worker.ask("POST", "/connectors/psa/restart?includeTasks=true&onlyFailed=true")
+    stack.worker.ask("POST", "/connectors/first/restart?includeTasks=true&onlyFailed=true")
     until(lambda: run("connectors", "status", "--config", config).code == Exit.OK, "everything runs")
-    until(lambda: known(stack, "psa.psa.time_entry") and known(stack, "__debezium-heartbeat.psa"), "topics are made")
-    row = last_value(stack.bootstrap, "psa.psa.time_entry")
+    for topic in ("first.psa.time_entry", "__debezium-heartbeat.first"):
+        until(partial(known, stack, topic), f"{topic} has a record")
+    _, value = last_record(stack.bootstrap, "first.psa.time_entry") or (None, b"")
+    row = json.loads(value)
     assert row["payload"]["op"] == "r"
     assert row["payload"]["after"]["hours"] == "Au4="  # 750 with the scale in the schema: precise
     assert run("connectors", "plan", "--config", config).code == Exit.OK
     found = {row["check"]: row for row in run("doctor", "--config", config, "-o", "json").document["rows"]}
-    for check in ("broker", "connect", "connector psa task 0", "raw topic psa.psa.time_entry", "source PSA/main",
-                  "wire format psa.psa.time_entry", "clock"):  # fmt: skip
+    for check in ("broker", "connect", "connector first task 0", "raw topic first.psa.time_entry", "source PSA/main",
+                  "wire format first.psa.time_entry", "clock"):  # fmt: skip
         assert found[check]["state"] == "ok", found[check]
-    assert "debezium-json-schema" in found["wire format psa.psa.time_entry"]["found"]
+    assert "debezium-json-schema" in found["wire format first.psa.time_entry"]["found"]
     assert found["source PSA/main"]["found"].startswith("heartbeat ")
 
 
@@ -188,7 +193,7 @@ def known(stack: Stack, topic: str) -> bool:
     from confluent_kafka import KafkaException
 
     try:
-        return last_value(stack.bootstrap, topic) is not None
+        return last_record(stack.bootstrap, topic) is not None
     except KafkaException:
         return False
 
@@ -268,6 +273,36 @@ def test_a_foreign_connector_is_named_and_left_alone(stack: Stack, run: Run) -> 
     assert {"connector": "theirs", "step": "not ours", "keys": []} in planned.document["connectors"]
     assert run("connectors", "status", "--config", empty).code == Exit.OK
     stack.worker.ask("DELETE", "/connectors/theirs")
+
+
+def test_the_composed_databases_are_captured(stack: Stack, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripts that the composed databases run at first, and the configuration beside them: every row is decoded."""
+    config = ROOT / "deploy" / "compose" / "databases.toml"
+    monkeypatch.setenv("TIEOUT_KAFKA__CLIENT__BOOTSTRAP_SERVERS", stack.bootstrap)
+    monkeypatch.setenv("TIEOUT_CONNECT__URL", stack.worker.url)
+    for name in ("psa", "erp"):
+        stack.execute(f"CREATE DATABASE {name}")
+        dsn = stack.postgres.dsn.replace("dbname=postgres", f"dbname={name}")
+        with psycopg.connect(dsn, autocommit=True) as database:
+            for script in ("10-tables.sql", "20-connector.sql"):
+                database.execute((config.parent / name / script).read_bytes())
+        for key, value in (("HOST", "127.0.0.1"), ("PORT", str(stack.postgres.port)), ("SLOT", f"composed_{name}"),
+                           ("PASSWORD", "${env:TEST_PASSWORD}")):  # fmt: skip
+            monkeypatch.setenv(f"TIEOUT_CONNECTORS__{name.upper()}__{key}", value)
+    assert run("connectors", "apply", "--config", config).code == Exit.OK
+    settings = load(config)
+    decoded: dict[str, set[str]] = {}
+    for topic, reading in readings(settings).items():
+        if not reading.heartbeat:
+            until(partial(known, stack, topic), f"{topic} has a record")
+            record_key, record_value = last_record(stack.bootstrap, topic) or (None, None)
+            changes = reading.codec.decode(RawRecord(topic, 0, 0, 0, record_key, record_value)).changes
+            decoded[topic] = {change.entity for change in changes}
+    assert decoded == {
+        "psa.public.project": {"project"}, "psa.public.assignment": {"assignment"},
+        "psa.public.time_entry": {"time_entry"}, "erp.ledger.project": {"project"},
+        "erp.ledger.posted_labour": {"posted_labour"},
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mysql", "sqlserver"])
