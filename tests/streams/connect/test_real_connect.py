@@ -275,6 +275,55 @@ def test_a_foreign_connector_is_named_and_left_alone(stack: Stack, run: Run) -> 
     stack.worker.ask("DELETE", "/connectors/theirs")
 
 
+def test_flat_rows_carry_what_orders_them(stack: Stack, run: Run) -> None:
+    """Without an envelope the position, the commit instant, the table and the deletion travel beside the columns."""
+    config = stack.folder / "flat.toml"
+    config.write_text(f"""
+        [kafka.client]
+        "bootstrap.servers" = "{stack.bootstrap}"
+        [connect]
+        url = "{stack.worker.url}"
+        [connectors.flat]
+        kind = "postgresql"
+        host = "127.0.0.1"
+        port = {stack.postgres.port}
+        database = "postgres"
+        user = "flat_reader"
+        password = "${{env:TEST_PASSWORD}}"
+        format = "debezium-flat"
+        tables = ["psa.leave"]
+    """)
+    stack.execute("CREATE TABLE psa.leave (id int PRIMARY KEY, hours numeric(9, 2))")
+    stack.execute("INSERT INTO psa.leave VALUES (1, 7.5)")
+    stack.execute(run("connectors", "sql", "flat", "--config", config).out)
+    assert run("connectors", "apply", "--config", config).code == Exit.OK
+    rows = {}
+    for op, change in (("r", "SELECT"), ("u", "UPDATE psa.leave SET hours = 8"), ("d", "DELETE FROM psa.leave")):
+        stack.execute(change)
+        until(partial(flat_row_has, stack, op), f"a row of op {op}")
+        rows[op] = flat_row(stack)
+    assert [row["hours"] for row in rows.values()] == ["7.50", "8.00", "8.00"]
+    assert [row["__deleted"] for row in rows.values()] == ["false", "false", "true"]
+    assert rows["r"]["__source_lsn"] < rows["u"]["__source_lsn"] < rows["d"]["__source_lsn"]
+    for row in rows.values():
+        assert row["__source_ts_us"] // 1_000 == row["__source_ts_ms"]
+        assert [row[f"__source_{name}"] for name in ("connector", "schema", "table")] == ["postgresql", "psa", "leave"]
+        assert "__source_sequence" in row
+
+
+def flat_row_has(stack: Stack, op: str) -> bool:
+    """Whether the newest row of the flattened topic is of this operation."""
+    return flat_row(stack).get("__op") == op
+
+
+def flat_row(stack: Stack) -> dict[str, Any]:
+    """The newest row of the flattened topic; empty while there is none."""
+    if not known(stack, "flat.psa.leave"):
+        return {}
+    _, value = last_record(stack.bootstrap, "flat.psa.leave") or (None, b"{}")
+    return dict(json.loads(value))
+
+
 def test_the_composed_databases_are_captured(stack: Stack, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The scripts that the composed databases run at first, and the configuration beside them: every row is decoded."""
     config = ROOT / "deploy" / "compose" / "databases.toml"
