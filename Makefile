@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 TESTS ?= tests
 WORKERS ?= 2
+SEED ?= 1
+N ?= 1000
 QUIET := -q --disable-pip-version-check
 LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 RUNTIME := $(VENV)/.runtime
@@ -47,6 +49,9 @@ bench: $(DEV)  ## Changes a second, against a plain loop and an ordinary Faust a
 faults: $(DEV)  ## Kill, stop and move every process on Apache Kafka (long)
 	@TIEOUT_TEST_KILLS=$${TIEOUT_TEST_KILLS:-30} TIEOUT_TEST_RESTARTS=$${TIEOUT_TEST_RESTARTS:-20} $(BIN)/pytest -s -m faults -rs tests/faults $(ARGS)
 
+simulate: $(DEV)  ## Ingest, worker and sink in one process, with crashes from a seed (SEED=1 N=1000)
+	@PYTHONPATH=tests $(BIN)/python -m simulation.run --seed $(SEED) --n $(N) --jobs $(WORKERS)
+
 lock: $(DEV)  ## Resolve pyproject.toml anew into requirements*.txt, with hashes
 	@echo "uv" | $(BIN)/uv $(LOCK) -o requirements-uv.txt -
 	@echo "setuptools>=77" | $(BIN)/uv $(LOCK) -o requirements.txt pyproject.toml -
@@ -79,4 +84,4 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "this Python has no venv module. On Debian and Ubuntu: apt-get install python3-venv. Or name another Python: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-.PHONY: help demo test check lint types links kafka bench faults lock clean
+.PHONY: help demo test check lint types links kafka bench faults simulate lock clean

@@ -45,6 +45,7 @@ class ProjectState:
         self.cells = Cells(Axis.PROJECT, partition)
         self.counts: dict[str, dict[str, int]] = {}  # source|object -> applied, duplicate, stale
         self.rows: dict[str, dict[RowKey, dict[str, Any]]] = {}  # entry -> its published rows
+        self._frame = ""  # the one that is being applied: producer and number
         self._stale: set[str] = set()
         self._day: int | None = None
         self._pending: set[str] = set()  # entries with a difference that is not decided yet
@@ -68,6 +69,7 @@ class ProjectState:
     def apply(self, frame: Frame) -> Iterator[Outcome]:
         """Store the changes, advance the lanes, publish what moved."""
         self.marks.take(frame)
+        self._frame = f"{frame.producer}/{frame.number}"
         for change in frame.changes:
             self._put(change)
         self._note_clock()
@@ -92,8 +94,14 @@ class ProjectState:
         if verdict == "duplicate":
             return
         self._dirty_records.add((record.entity, record.key))
-        for kind, subject in before | affected.by(self.facts, change):
+        after = affected.by(self.facts, change)
+        for kind, subject in before | after:
             self._touch(kind, subject, change.commit_us)
+        # An older version that arrives late may tell whom the newer ones are about.
+        later = [commit for commit in record.commits() if commit > change.commit_us]
+        for kind, subject in after - before if later else ():
+            for commit in later:
+                self._touch(kind, subject, commit)
 
     def _touch(self, kind: str, subject: str, instant: int) -> None:
         if kind == "entry":
@@ -254,8 +262,8 @@ class ProjectState:
         if before and (before["state"], before["holds"], before["unbilled_minor"]) == (
                 row["state"], row["holds"], row["unbilled_minor"]):
             return
-        name = f"{row['entry_key']}|{row['project_code']}|{row['state']}|{row['holds']}|{row['unbilled_minor']}|{now}"
-        event_id = str(uuid5(_NAMESPACE, name))
+        # Named by its frame: within one processing instant an entry may come back to where it was.
+        event_id = str(uuid5(_NAMESPACE, f"{row['entry_key']}|{row['project_code']}|{self._frame}"))
         event = billing.decision(row, before["state"] if before else None, event_id, now)
         yield Outcome(Output.BILLING_DECISION, event_id, event)
 

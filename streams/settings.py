@@ -30,11 +30,11 @@ from tieout.streams.connect.sections import Connect, Connector
 from tieout.streams.layers import ConfigError, Key, Layers, Problem, is_secret, read, shown
 
 __all__ = [
-    "Api", "Checkpoint", "ConfigError", "Connect", "Connector", "Ingest", "Kafka", "Log", "Ops", "Problem", "Settings",
-    "Sink", "Source", "is_secret", "load",
+    "Api", "Checkpoint", "ConfigError", "Connect", "Connector", "DeadLetters", "Ingest", "Kafka", "Log", "Ops",
+    "Problem", "Settings", "Sink", "Source", "is_secret", "load",
 ]  # fmt: skip
 
-Role = Literal["ingest", "worker", "sink", "api", "simulate"]
+Role = Literal["ingest", "worker", "sink", "api", "audit", "simulate"]
 Format = Literal["canonical", "debezium-json", "debezium-json-schema"]
 def _scalar(value: Any) -> Any:
     if not isinstance(value, str | int | float | bool):
@@ -128,6 +128,13 @@ class Ingest(_Section):
     max_ahead_bytes: Positive = Field(default=3_000_000, description="Unread frames of a partition that stop ingest.")
 
 
+class DeadLetters(_Section):
+    """How many records may be put aside, and how often one is tried again."""
+
+    attempts: Positive = Field(default=5, description="Replays of one record; more need --force.")
+    most_open: Positive = Field(default=10_000, description="Open dead letters at which ingest stops: no accident.")
+
+
 class Log(_Section):
     """What a process writes to standard error."""
 
@@ -149,6 +156,7 @@ class Settings(_Section):
     checkpoint: Checkpoint = Checkpoint()
     ops: Ops = Ops()
     ingest: Ingest = Ingest()
+    dead_letters: DeadLetters = DeadLetters()
     log: Log = Log()
     _folder: Path = PrivateAttr(default=Path())
 

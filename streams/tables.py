@@ -129,7 +129,12 @@ class Ledger:
         if last is None:
             return
         self._history[last.epoch].pop()
-        if (self.last() is None) != (last.number == 1 and last.base is None):
+        if last.number == 1:  # what lies between its base and its epoch was found incomplete before
+            for epoch in self._history.keys() - {last.epoch}:
+                self._history[epoch] = [each for each in self._history[epoch] if last.base and each.stamp <= last.base]
+        before = self.last()
+        expected = last.base if last.number == 1 else Stamp(last.epoch, last.number - 1)
+        if (before.stamp if before else None) != expected:
             raise RestoreError(
                 f"checkpoint {last.epoch}.{last.number} names rows that are not in the changelogs ({dict(last.puts)}), "
                 "and the one before it is gone: restore the topics from a backup, or delete them and replay the sources"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from firm import Firm, assignment, change, day, entry, fixture, gbp, posted, rate, us
 
@@ -206,3 +208,33 @@ def test_an_invoice_that_overtakes_the_approval_ends_invoiced() -> None:
     row = it.entry("E1")
     assert (row["state"], row["billed_s"], row["unbilled_s"], it.kpi("unbilled_hours")) == ("INVOICED", 27_000, 0, 0)
     assert it.now(Output.TIME_ENTRY_STATE).keys() == {"TIME:E1|ACME-24017"}
+
+
+def test_decisions_of_one_processing_instant_are_events_of_their_own() -> None:
+    """On the log clock frames share an instant: an entry that goes and comes back in it is decided three times."""
+    it, noon = firm(), "2026-03-10T12:00:00Z"
+    for minute, state in enumerate(("APPROVED", "SUBMITTED", "APPROVED")):
+        it.take(entry("TIME", "E1", f"2026-03-10T10:0{minute}:00Z", state=state), now=noon)
+    made = [outcome.row for outcome in it.outcomes if outcome.output is Output.BILLING_DECISION and outcome.row]
+    first, _, last = [row for row in made if row["entry_key"] == "TIME:E1"]
+    assert (first["decision"], first["unbilled_minor"], first["at"]) == (
+        last["decision"], last["unbilled_minor"], last["at"])
+    assert first["event_id"] != last["event_id"]
+
+
+@pytest.mark.parametrize("late_first", [False, True])
+def test_an_older_version_that_comes_late_tells_whom_the_newer_one_is_about(late_first: bool) -> None:
+    """The ERP's second message only says that the row is posted; which entry it is of stands in the first."""
+    it = firm().take(entry("TIME", "E1", "2026-03-10T10:00:00Z"),
+                     entry("PSA", "E1", "2026-03-10T10:00:00Z", source_rate=gbp(150)))
+    staged = posted("E1", "2026-03-10T11:00:00Z")
+    voucher = {name: staged.asserted[name] for name in ("voucher", "accounting_date")}
+    first = replace(staged, seq="1", asserted={k: v for k, v in staged.asserted.items() if k not in voucher})
+    second = replace(staged, seq="2", asserted=voucher, commit_us=us("2026-03-12T09:00:00Z"))
+    for one in (second, first) if late_first else (first, second):
+        it.take(one)
+    it.until("2026-03-14T10:00:00Z")
+    [found] = it.findings("TIME_LATE_TO_ERP")
+    assert (found["facet"], found["status"], found["resolved_at"]) == (
+        "POSTED", "RESOLVED_AUTO", us("2026-03-12T09:00:00Z"))
+    assert it.entry("E1")["state"] == "READY"

@@ -120,3 +120,11 @@ def test_torn_with_nothing_before_it_is_an_error(record: Record) -> None:
     """On a compacted ledger this cannot happen unless rows were taken away: going on would give wrong results."""
     with pytest.raises(RestoreError, match="restore the topics"):
         ledger(claim(3), record).drop_last()
+
+
+def test_two_incomplete_checkpoints_in_a_row_are_both_left_out() -> None:
+    """The second one was restored from before the first: going back twice is no loss of the one in between."""
+    found = ledger(claim(1), point(1, 1), claim(2), point(2, 1))
+    found.drop_last()
+    assert found.last() is None
+    assert found.limits() == {1: 0, 2: 0}
