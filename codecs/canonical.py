@@ -156,13 +156,16 @@ _READERS: Final[Mapping[Op, Callable[[_Plan, Mapping[str, Any]], tuple[dict[str,
 
 
 def _key(plan: _Plan, asserted: Mapping[str, Any], subject: str) -> str:
-    """The business key; empty only for a gap of the whole object. The key of a rekeyed record is the new one."""
+    """The business key of a record; empty for a gap of the whole object, and for the snapshot that ends it.
+
+    The key of a rekeyed record is the new one.
+    """
     if plan.op is Op.REKEY:
         return str(asserted["new"])
     key = plan.entity.business_key(asserted, subject)
     if key is not None:
         return key
-    if plan.op is Op.GAP:
+    if plan.op is Op.GAP or (plan.op is Op.SNAPSHOT and not subject and not asserted):
         return ""
     parts = " and ".join(f"data.{name}" for name in plan.entity.key) or "subject"
     raise MissingKey(f"{plan.entity.name} {_VERB_OF[plan.op]}: expected {parts}, found {shown(dict(asserted))}")

@@ -11,7 +11,8 @@
     subject = "{id}"                        # the record's id; leave out: the parts of the record key joined by ':'
     skip    = [{ column = "end_time", is = "null", reason = "running timer" }]
     delete  = [{ column = "deleted", in = [1] }]                # rows that are marked, not removed
-    columns = { start_time = "timestamp", QTY = "decimal(16)" } # wire types, where messages carry no schema
+    columns = { start_time = "timestamp", QTY = "decimal(16)" } # encodings: how to read messages without schema,
+                                            # and what to expect of those with one
 
     [map.fields]                            # attribute = where it comes from
     origin_system = { const = "TIME" }

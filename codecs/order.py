@@ -1,6 +1,9 @@
 """Order tokens: where a change stands in its source's own log, as text that sorts.
 
 =============  ==============================================================================
+salesforce     commit number (20 digits), sequence number (10)
+dataverse      row version (20 digits); a delete comes behind the version that it names, or behind all
+cloudevents    `sequence`, else time (20 digits) and hash of the data
 postgresql     last commit lsn, lsn (20 digits each)
 sqlserver      commit lsn, change lsn, event serial number (an update has 1 and 2)
 mysql          file, position (12 digits), row (4 digits); a failover starts a new epoch
@@ -97,3 +100,12 @@ def _oracle(source: Block) -> str:
 _TOKENS: Final[Mapping[str, Callable[[Block], str]]] = {
     "postgresql": _postgresql, "sqlserver": _sqlserver, "mysql": _mysql, "mariadb": _mysql, "oracle": _oracle,
 }
+
+
+def order_text(value: Any, row: Block) -> str:
+    """A column that orders: numbers and instants padded with zeros, text as it is."""
+    if isinstance(value, int) and type(value) is not bool and value >= 0:
+        return f"{value:020d}"
+    if type(value) is str and value:
+        return value
+    raise MissingOrder(f"found {shown(value)}, expected a whole number or text that sorts")

@@ -25,6 +25,7 @@ class Op(StrEnum):
     REKEY = "REKEY"  # the business key changed: asserted {"old", "new"}
     SNAPSHOT = "SNAPSHOT"  # re-read, not changed: same meaning as UPSERT, older than what we may already know
     GAP = "GAP"  # the source lost events: the record (or, with an empty key, the object) is unknown
+    TRUNCATE = "TRUNCATE"  # the object (empty key) was emptied at the source: every older version in it is gone
 
 
 @dataclass(frozen=True, slots=True)

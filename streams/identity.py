@@ -111,6 +111,8 @@ class Identity:
 
     def resolve(self, change: Change) -> Change | Need:
         """The change with its references replaced by business keys and its own key complete."""
+        if not change.key and not change.subject and not change.asserted:
+            return change  # it is about the whole object
         values: dict[str, Any] = {}
         for name, value in change.asserted.items():
             resolved = self._resolve_value(value, change.source)

@@ -12,7 +12,7 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 import orjson
 
-from tieout.codecs.errors import DecodeError
+from tieout.codecs.errors import DecodeError, SchemasUnreachable
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Change
 from tieout.reconcilers.routing import partition_of
@@ -151,6 +151,8 @@ class Pipeline:
             decoded = reading.codec.decode(record)
         except DecodeError as error:
             self._reject(record, reading, error, error.reason, error.hint)
+        except SchemasUnreachable:  # nothing is wrong with the record; ingest asks before, so that this stays rare
+            raise
         except Exception as error:  # a bug of ours must not stop the source: keep the bytes, they can be replayed
             self._reject(record, reading, error, "internal_error", "a defect of this release: report it, then replay")
         else:

@@ -31,11 +31,16 @@ from tieout.streams.layers import ConfigError, Key, Layers, Problem, is_secret, 
 
 __all__ = [
     "Api", "Checkpoint", "ConfigError", "Connect", "Connector", "DeadLetters", "Ingest", "Kafka", "Log", "Ops",
-    "Problem", "Settings", "Sink", "Source", "is_secret", "load",
+    "Problem", "Registry", "Settings", "Sink", "Source", "is_secret", "load",
 ]  # fmt: skip
 
 Role = Literal["ingest", "worker", "sink", "api", "audit", "simulate"]
-Format = Literal["canonical", "debezium-json", "debezium-json-schema"]
+Format = Literal[
+    "canonical", "debezium-json", "debezium-json-schema", "debezium-avro", "debezium-flat", "salesforce-cdc",
+    "dataverse", "cloudevents",
+]
+
+
 def _scalar(value: Any) -> Any:
     if not isinstance(value, str | int | float | bool):
         raise ValueError("text, a number, true or false")
@@ -84,6 +89,45 @@ class Source(_Section):
     mapping: str | None = Field(default=None, description="A mapping by name, or a TOML file beside the configuration.")
     entity: str | None = Field(default=None, description="Canonical entity, where neither mapping nor event names it.")
     heartbeat: str | None = Field(default=None, description="Topic of the connector's heartbeats.")
+    tombstones: Literal["refuse", "ignore"] = Field(
+        default="refuse",
+        description="debezium-flat: ignore tombstones without order token, where deletes are rewritten.",
+    )
+
+
+class Registry(_Section):
+    """Where the schemas of Avro records come from: a registry, or a folder of files."""
+
+    url: str | None = Field(
+        default=None, description="Schema registry, several addresses with commas; mock://name is one in process.",
+    )
+    folder: Path | None = Field(
+        default=None, description="Folder of schema files named subject.id.avsc, instead of a registry.",
+    )
+    user: str | None = Field(default=None, description="User for basic authentication.")
+    password: str | None = Field(default=None, description="Password of the user.")
+    token: str | None = Field(default=None, description="Bearer token, instead of user and password.")
+    ca_file: Path | None = Field(default=None, description="Certificate authority to trust, instead of the system's.")
+    certificate_file: Path | None = Field(default=None, description="Our certificate, for mutual TLS.")
+    key_file: Path | None = Field(default=None, description="Private key of our certificate.")
+    timeout_ms: Positive = Field(default=5_000, description="Longest wait for an answer.")
+
+    @field_validator("url")
+    @classmethod
+    def _has_scheme(cls, url: str | None) -> str | None:
+        for address in () if url is None else url.split(","):
+            scheme, _, rest = address.strip().partition("://")
+            if scheme not in ("http", "https", "mock") or not rest:
+                raise ValueError("addresses like http://registry:8081")
+            if "@" in rest:
+                raise ValueError("an address without credentials: they have keys of their own, user and password")
+        return url
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Registry:
+        if self.url is not None and self.folder is not None:
+            raise ValueError("one of url and folder")
+        return self
 
 
 class Sink(_Section):
@@ -148,6 +192,7 @@ class Settings(_Section):
     clock: Literal["wall", "log"] = Field(default="wall", description="log: the largest record timestamp seen.")
     kafka: Kafka = Kafka()
     sources: dict[str, Source] = {}
+    registry: Registry = Registry()
     connect: Connect = Connect()
     connectors: dict[str, Connector] = {}
     policy: dict[str, Any] = Field(default={}, description="Tolerances, graces, ownership, rate basis, materiality.")

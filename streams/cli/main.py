@@ -31,6 +31,7 @@ COMMANDS: dict[str, Command] = {
     "config": Command("config", "Check the configuration, show it with its origins, print its schema."),
     "topics": Command("topics", "Compare the cluster's topics with what they must be, and bring them there."),
     "connectors": Command("connectors", "Kafka Connect: compare its connectors with the configuration, apply it."),
+    "schemas": Command("schemas", "Check contracts of outputs and sources with the registry; register our schemas."),
     "status": Command("status", "Health of broker, topics, roles and snapshot; --wait for it."),
     "lag": Command("lag", "How far every reader is behind."),
     "kpi": Command("kpi", "KPIs: values, meaning and the rows behind them."),
@@ -97,9 +98,9 @@ def _code(code: object) -> int:
 def _code_of(error: Exception) -> Exit | None:
     """What an expected error means for the caller; by name, since importing its module costs time."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    if "ConfigError" in names or "PolicyError" in names:
+    if "ConfigError" in names or "PolicyError" in names or "ConfigurationError" in names:
         return Exit.CONFIGURATION
-    if names & {"KafkaException", "ConnectUnreachable"}:
+    if names & {"KafkaException", "ConnectUnreachable", "SchemasUnreachable"}:
         return Exit.UNREACHABLE
     if names & {"TopicsRefused", "ConnectRefused", "OSError"}:
         return Exit.FAILED

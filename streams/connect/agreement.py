@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
-from tieout.streams.connect.debezium import Feed, feeds
+from tieout.streams.connect.debezium import Feed, feeds, registry_url
 
 if TYPE_CHECKING:
     from tieout.streams.settings import Settings, Source
@@ -45,7 +45,7 @@ def _alone(key: str, feed: Feed, settings: Settings) -> Iterator[Disagreement]:
         if table.count(".") != 1:
             expected = f"schema.table behind {feed.topic('')}"
             yield Disagreement(f"{key}.tables", f"{table!r} of a source's topic", expected)
-    if connector.format == "debezium-avro" and settings.connect.registry_url is None:
+    if connector.format == "debezium-avro" and registry_url(settings) is None:
         yield Disagreement("connect.registry_url", "nothing", f"the registry's address: {key} writes Avro")
 
 

@@ -170,7 +170,7 @@ def _records(feed: Feed, settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _avro(side: str, settings: Settings) -> Iterator[tuple[str, str]]:
-    converter, url = settings.connect.avro_converter, str(settings.connect.registry_url)
+    converter, url = settings.connect.avro_converter, str(registry_url(settings))
     yield f"{side}.converter", _AVRO[converter]
     if converter == "confluent":
         yield f"{side}.converter.schema.registry.url", url
@@ -179,6 +179,11 @@ def _avro(side: str, settings: Settings) -> Iterator[tuple[str, str]]:
     yield f"{side}.converter.apicurio.registry.auto-register", "true"
     yield f"{side}.converter.apicurio.registry.as-confluent", "true"  # four bytes of id, as everybody reads them
     yield f"{side}.converter.apicurio.registry.use-id", "contentId"
+
+
+def registry_url(settings: Settings) -> str | None:
+    """The schema registry as Connect's workers reach it: where nothing else is said, as we do."""
+    return settings.connect.registry_url or settings.registry.url
 
 
 def _flat(feed: Feed) -> Iterator[tuple[str, str]]:

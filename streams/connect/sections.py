@@ -69,7 +69,9 @@ class Connect(_Section):
     avro_converter: Literal["confluent", "apicurio"] = Field(
         default="confluent", description="Which converter the workers have; Debezium's image carries Apicurio's."
     )
-    registry_url: str | None = Field(default=None, description="The schema registry as Connect's workers reach it.")
+    registry_url: str | None = Field(
+        default=None, description="The schema registry as Connect's workers reach it; else `registry.url`."
+    )
 
     @field_validator("url", "registry_url")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -115,8 +115,7 @@ def _services_ahead(settings: Settings) -> Iterator[tuple[str, float]]:
 
 
 def _registries(settings: Settings) -> list[str]:
-    section: Any = getattr(settings, "registry", None)
-    url = getattr(section, "url", None) or settings.connect.registry_url or ""
+    url = settings.registry.url or settings.connect.registry_url or ""
     return [each.strip().rstrip("/") for each in url.split(",") if each.strip().startswith("http")]
 
 
@@ -124,10 +123,10 @@ def _authorization(settings: Settings) -> dict[str, str]:
     """How to say who we are to the registry."""
     from base64 import b64encode
 
-    section: Any = getattr(settings, "registry", None)
-    if getattr(section, "token", None):
-        return {"Authorization": f"Bearer {section.token}"}
-    if getattr(section, "user", None):
-        pair = f"{section.user}:{section.password or ''}"
+    registry = settings.registry
+    if registry.token:
+        return {"Authorization": f"Bearer {registry.token}"}
+    if registry.user:
+        pair = f"{registry.user}:{registry.password or ''}"
         return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
     return {}

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieout.codecs.debezium import MARGIN_US, DebeziumCodec
+from tieout.codecs.debezium import DebeziumCodec
+from tieout.codecs.debezium_rows import MARGIN_US, Rows
+from tieout.codecs.entity_map import TableMapping
 from tieout.codecs.errors import (
     BadValue,
     DecodeError,
@@ -23,6 +25,7 @@ from tieout.codecs.errors import (
     WrongShape,
 )
 from tieout.codecs.mapping import parse
+from tieout.codecs.openers import JsonOpener
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Change, Op
 
@@ -41,8 +44,16 @@ project_code = { from = "code", required = true }
 name = "name"
 start = "starts_on"
 """, "test.toml")
-CODEC = DebeziumCodec("PSA/home", MAPPING, with_schema=False)
+
+
+def of(mapping: TableMapping, *, with_schema: bool = False, epoch: int = 0) -> DebeziumCodec:
+    """The codec of the source PSA/home."""
+    return DebeziumCodec(Rows("PSA/home", mapping, epoch=epoch), JsonOpener(with_schema))
+
+
+CODEC = of(MAPPING)
 COMMIT_US = 1_773_164_531_000_000
+ORIGIN = ("raw", 2, 7)
 SEQ = "00000000000000000100:00000000000000000200"
 SOURCE = {"connector": "postgresql", "ts_ms": 1773164531000, "snapshot": "false", "db": "psa", "schema": "public",
           "table": "project", "lsn": 200, "sequence": '["100","200"]'}
@@ -79,7 +90,7 @@ OPERATIONS = [
     ("delete, before lies", envelope(op="d", after=None, before={"code": "OTHER", "name": "x"}),
      ((project(Op.DELETE, {"project_code": "ACME"}),), None)),
     ("truncate",           envelope(op="t", after=None), ((Change(
-        "project", "", Op.GAP, "PSA/home", "", COMMIT_US, SEQ, {}, f"project:truncate:{SEQ}", ("raw", 2, 7)),), None)),
+        "project", "", Op.TRUNCATE, "PSA/home", "", COMMIT_US, SEQ, {}, f"project:truncate:{SEQ}", ORIGIN),), None)),
     ("message",            envelope(op="m", message={"prefix": "x", "content": ""}),  ((), "logical_message")),
     ("another table",      envelope(source={"table": "customer"}),           ((), "other_table")),
     ("another schema",     envelope(source={"schema": "audit"}),             ((), "other_table")),
@@ -126,7 +137,7 @@ CONTROL: list[tuple[str, Any, Decoded]] = [
 def test_control_records(raw: MakeRaw, what: str, value: Any, expected: Decoded, with_schema: bool) -> None:
     if with_schema and value is not None:
         value = {"schema": {"type": "struct", "fields": []}, "payload": value}
-    decoded = DebeziumCodec("PSA/home", MAPPING, with_schema).decode(raw(value, key={"serverName": "x"}))
+    decoded = of(MAPPING, with_schema=with_schema).decode(raw(value, key={"serverName": "x"}))
     assert decoded == expected
 
 
@@ -188,7 +199,7 @@ def test_a_delete_whose_key_is_not_the_business_key_names_the_record(raw: MakeRa
 
 def test_without_a_record_key_the_mapping_names_the_subject(raw: MakeRaw) -> None:
     text = 'name="t"\nversion=1\n[[map]]\nentity="project"\nsubject="{code}"\nfields={project_code="code"}'
-    codec = DebeziumCodec("PSA/home", parse(text, "t.toml"), with_schema=False)
+    codec = of(parse(text, "t.toml"))
     (change,) = codec.decode(raw(envelope(), key=None)).changes
     assert (change.subject, change.key) == ("ACME", "ACME")
     with pytest.raises(MissingKey, match="delete without key"):
@@ -206,13 +217,13 @@ def test_a_row_can_be_several_entities(raw: MakeRaw) -> None:
     entity = "project"
     fields = { project_code = "code", customer_no = "customer" }
     """
-    codec = DebeziumCodec("PSA/home", parse(text, "t.toml"), with_schema=False)
+    codec = of(parse(text, "t.toml"))
     changes = codec.decode(raw(envelope(after={"customer": "C1"}), key=KEY)).changes
     assert [(change.entity, change.key) for change in changes] == [("customer", "C1"), ("project", "ACME")]
 
 
 def test_a_later_epoch_sorts_behind_every_token(raw: MakeRaw) -> None:
-    later = DebeziumCodec("PSA/home", MAPPING, with_schema=False, epoch=1)
+    later = of(MAPPING, epoch=1)
     old, new = (codec.decode(raw(envelope(), key=KEY)).changes[0].seq for codec in (CODEC, later))
     assert old < new
 
@@ -263,9 +274,9 @@ def test_a_double_is_refused_where_exactness_counts_unless_the_mapping_allows_it
     """
     value = raw(envelope(after={"price": 150.1}), key=KEY)
     with pytest.raises(LossyNumber) as caught:
-        DebeziumCodec("PSA/home", parse(text % "", "t.toml"), with_schema=False).decode(value)
+        of(parse(text % "", "t.toml")).decode(value)
     assert "decimal.handling.mode=string" in caught.value.hint
-    allowed = DebeziumCodec("PSA/home", parse(text % ", allow_double = true", "t.toml"), with_schema=False)
+    allowed = of(parse(text % ", allow_double = true", "t.toml"))
     assert allowed.decode(value).changes[0].asserted["rate"] == [150100000, "GBP", "HOUR", 28800]
 
 
@@ -281,7 +292,7 @@ def test_never_fails_otherwise_than_with_a_decode_error(value: dict[str, Any], k
     message: dict[str, Any] = {**ENVELOPE, **value}
     if with_schema:
         message = {"schema": value.get("schema"), "payload": message}
-    codec = DebeziumCodec("PSA/home", MAPPING, with_schema)
+    codec = of(MAPPING, with_schema=with_schema)
     with suppress(DecodeError):
         codec.decode(RawRecord("raw", 0, 0, 0, json.dumps(key).encode(), json.dumps(message).encode(),
                                (("__debezium.oldkey", json.dumps(value).encode()),)))
