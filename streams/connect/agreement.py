@@ -51,7 +51,7 @@ def _alone(key: str, feed: Feed, settings: Settings) -> Iterator[Disagreement]:
 
 def _source(key: str, source: Source, feed: Feed) -> Iterator[Disagreement]:
     topics = [feed.topic(table) for table in feed.tables]
-    if source.topic not in topics:
+    if source.topic not in (*topics, *feed.control_topics):
         near = get_close_matches(source.topic, topics, n=1)
         expected = f"a topic of connectors.{feed.name}: {', '.join(topics)}"
         yield Disagreement(f"{key}.topic", repr(source.topic), expected, near[0] if near else None)

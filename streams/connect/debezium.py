@@ -70,6 +70,11 @@ class Feed:
         return f"{self.prefix}.notification"
 
     @property
+    def control_topics(self) -> tuple[str, ...]:
+        """Topics with its prefix that hold no table's rows; a source may read the notifications."""
+        return self.notification_topic, f"{self.prefix}.transaction", self.signal_topic
+
+    @property
     def heartbeat_topic(self) -> str:
         """Where its heartbeats arrive: what a source's `heartbeat` must name."""
         return f"__debezium-heartbeat.{self.prefix}"
@@ -102,7 +107,7 @@ def feeds(settings: Settings) -> dict[str, Feed]:
 def _read_tables(settings: Settings, name: str, connector: Connector) -> tuple[str, ...]:
     feed = Feed(name, connector, ())
     start = feed.topic("")
-    topics = (source.topic for source in settings.sources.values())
+    topics = (source.topic for source in settings.sources.values() if source.topic not in feed.control_topics)
     return tuple(dict.fromkeys(topic.removeprefix(start) for topic in topics if topic.startswith(start)))
 
 

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
+from tieout.codecs.errors import CodecError, SchemasUnreachable
 from tieout.streams.clock import now_us
 from tieout.streams.connect.plan import Running, Step, plan, status
 from tieout.streams.connect.rest import ConnectRefused, ConnectUnreachable, Rest
 from tieout.streams.doctor.cluster import ASK_S, metadata
 from tieout.streams.doctor.records import newest_records
 from tieout.streams.health import Check, State
+from tieout.streams.registry import open_registry
 
 if TYPE_CHECKING:
     from tieout.streams.settings import Settings
@@ -24,18 +26,18 @@ _MARGIN_S: Final = 60.0  # watermarks stay this far behind commits; a clock that
 
 def registry(settings: Settings) -> Iterator[Check]:
     """Whether the schema registry answers as one; nothing where none is configured."""
-    for url in _registries(settings):
-        try:
-            with urlopen(Request(f"{url}/subjects", headers=_authorization(settings)), timeout=ASK_S) as answer:
-                subjects = answer.read().count(b'","') + 1
-        except HTTPError as error:
-            yield Check("registry", State.FAIL, f"{url}/subjects: {error.code} {error.reason}",
-                        "Apicurio's address ends in /apis/ccompat/v7; credentials have keys of their own")  # fmt: skip
-        except (URLError, TimeoutError, ConnectionError) as error:
-            yield Check("registry", State.FAIL, f"no answer from {url} ({getattr(error, 'reason', error)})",
-                        "start it, or correct registry.url")  # fmt: skip
-        else:
-            yield Check("registry", State.OK, f"{url}, about {subjects} subjects")
+    known = open_registry(settings)
+    if known is None:
+        return
+    try:
+        subjects = known.subjects()
+    except SchemasUnreachable as error:
+        yield Check("registry", State.FAIL, str(error), "start it, or correct registry.url")
+    except CodecError as error:
+        yield Check("registry", State.FAIL, f"{settings.registry.url}: {error}",
+                    "Apicurio's address ends in /apis/ccompat/v7; credentials have keys of their own")  # fmt: skip
+    else:
+        yield Check("registry", State.OK, f"{settings.registry.url}, {len(subjects)} subjects")
 
 
 def connect(settings: Settings) -> Iterator[Check]:
@@ -115,18 +117,5 @@ def _services_ahead(settings: Settings) -> Iterator[tuple[str, float]]:
 
 
 def _registries(settings: Settings) -> list[str]:
-    url = settings.registry.url or settings.connect.registry_url or ""
-    return [each.strip().rstrip("/") for each in url.split(",") if each.strip().startswith("http")]
-
-
-def _authorization(settings: Settings) -> dict[str, str]:
-    """How to say who we are to the registry."""
-    from base64 import b64encode
-
-    registry = settings.registry
-    if registry.token:
-        return {"Authorization": f"Bearer {registry.token}"}
-    if registry.user:
-        pair = f"{registry.user}:{registry.password or ''}"
-        return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
-    return {}
+    addresses = (settings.registry.url or "").split(",")
+    return [each.strip().rstrip("/") for each in addresses if each.strip().startswith("http")]

@@ -145,7 +145,7 @@ def test_records_and_topics_on_a_broker(
 def test_a_registry_that_answers_wrongly_has_failed(status: int, state: State, tmp_path: Path) -> None:
     """Its subjects are asked for, as a client would."""
     with answering(lambda _: Reply(status, '["a-value","b-value"]')) as (url, asked):
-        found = list(registry(settings(tmp_path, f'connect.registry_url = "{url}/apis/ccompat/v7/"\n')))
+        found = list(registry(settings(tmp_path, f'registry.url = "{url}/apis/ccompat/v7/"\n')))
     assert [each.state for each in found] == [state]
     assert [each.path for each in asked] == ["/apis/ccompat/v7/subjects"]
 

@@ -15,7 +15,9 @@ from brokers import ROOT, KafkaCluster, Unavailable
 from capture.server import PostgresServer
 from connect_worker import ConnectWorker
 
+from tieout.codecs.formats import codec
 from tieout.codecs.records import RawRecord
+from tieout.reconcilers.changes import Op
 from tieout.streams.cli.exits import Exit
 from tieout.streams.cli.main import main
 from tieout.streams.connect.debezium import config_of, feeds
@@ -297,11 +299,26 @@ def test_flat_rows_carry_what_orders_them(stack: Stack, run: Run) -> None:
     stack.execute("INSERT INTO psa.leave VALUES (1, 7.5)")
     stack.execute(run("connectors", "sql", "flat", "--config", config).out)
     assert run("connectors", "apply", "--config", config).code == Exit.OK
-    rows = {}
+    mapping = stack.folder / "flat-mapping.toml"
+    mapping.write_text("""
+        name = "flat"
+        version = 1
+        [[map]]
+        entity = "project"
+        table = "psa.leave"
+        subject = "{id}"
+        fields = { project_code = { from = "id", as = "text" } }
+    """)
+    read = codec("debezium-flat", {"source": "PSA/flat", "mapping": str(mapping)})
+    rows, changes = {}, []
     for op, change in (("r", "SELECT"), ("u", "UPDATE psa.leave SET hours = 8"), ("d", "DELETE FROM psa.leave")):
         stack.execute(change)
         until(partial(flat_row_has, stack, op), f"a row of op {op}")
         rows[op] = flat_row(stack)
+        record = RawRecord("flat.psa.leave", 0, 0, 0, *(last_record(stack.bootstrap, "flat.psa.leave") or (None, None)))
+        changes += read.decode(record).changes
+    assert [change.op for change in changes] == [Op.SNAPSHOT, Op.UPSERT, Op.DELETE]
+    assert [change.seq for change in changes] == sorted({change.seq for change in changes})
     assert [row["hours"] for row in rows.values()] == ["7.50", "8.00", "8.00"]
     assert [row["__deleted"] for row in rows.values()] == ["false", "false", "true"]
     assert rows["r"]["__source_lsn"] < rows["u"]["__source_lsn"] < rows["d"]["__source_lsn"]
@@ -350,7 +367,7 @@ def test_the_composed_databases_are_captured(stack: Stack, run: Run, monkeypatch
     assert decoded == {
         "psa.public.project": {"project"}, "psa.public.assignment": {"assignment"},
         "psa.public.time_entry": {"time_entry"}, "erp.ledger.project": {"project"},
-        "erp.ledger.posted_labour": {"posted_labour"},
+        "erp.ledger.posted_labour": {"posted_labour"}, "psa.notification": set(), "erp.notification": set(),
     }  # fmt: skip
 
 
