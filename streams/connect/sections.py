@@ -43,9 +43,17 @@ def _option(value: Any) -> str:
     return str(value)
 
 
+def _no_secrets(options: dict[str, str]) -> dict[str, str]:
+    for name, value in options.items():
+        if is_secret(name) and not is_reference(value):
+            raise ValueError(f"{name}: a reference that Connect resolves, ${{file:/path:key}} or ${{env:NAME}}")
+    return options
+
+
 Reference = Annotated[str, AfterValidator(_reference)]
 Table = Annotated[str, AfterValidator(_table)]
 Option = Annotated[Any, AfterValidator(_option)]
+Options = Annotated[dict[str, Option], AfterValidator(_no_secrets)]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -63,7 +71,7 @@ class Connect(_Section):
     bootstrap_servers: str | None = Field(
         default=None, description="The brokers as Connect's workers reach them; else those of `kafka.client`."
     )
-    client: dict[str, Option] = Field(
+    client: Options = Field(
         default={}, description="Java clients' settings by their own names, for schema history and signals."
     )
     avro_converter: Literal["confluent", "apicurio"] = Field(
@@ -119,12 +127,4 @@ class Connector(_Section):
     transactions: bool = Field(default=False, description="Whether to send where transactions begin and end.")
     partitions: Positive = Field(default=1, description="Partitions of the topics that Connect creates.")
     retention_days: Positive = Field(default=30, description="How long those keep their records.")
-    options: dict[str, Option] = Field(default={}, description="Connect's own names, over everything above.")
-
-    @field_validator("options")
-    @classmethod
-    def _no_secrets(cls, options: dict[str, str]) -> dict[str, str]:
-        for name, value in options.items():
-            if is_secret(name) and not is_reference(value):
-                raise ValueError(f"{name}: a reference that Connect resolves, ${{file:/path:key}} or ${{env:NAME}}")
-        return options
+    options: Options = Field(default={}, description="Connect's own names, over everything above.")

@@ -190,6 +190,7 @@ def test_avro_needs_a_registry(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("line", "key"), [
     ('password = "hunter2"', "connectors.c.password"),
     ('password = "${env:P}"\noptions = { "database.sslpassword" = "hunter2" }', "connectors.c.options"),
+    ('password = "${env:P}"\n[connect]\nclient = { "sasl.jaas.config" = "x password=hunter2" }', "connect.client"),
     ('password = "${env:P}"\n[connect]\nurl = "http://me:hunter2@connect:8083"', "connect.url"),
 ])  # fmt: skip
 def test_a_secret_in_clear_is_refused_and_not_repeated(line: str, key: str, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from connect_worker import ConnectWorker
 
 from tieout.codecs.formats import codec
 from tieout.codecs.records import RawRecord
-from tieout.reconcilers.changes import Op
+from tieout.reconcilers.changes import Change, Op
 from tieout.streams.cli.exits import Exit
 from tieout.streams.cli.main import main
 from tieout.streams.connect.debezium import config_of, feeds
@@ -310,7 +310,8 @@ def test_flat_rows_carry_what_orders_them(stack: Stack, run: Run) -> None:
         fields = { project_code = { from = "id", as = "text" } }
     """)
     read = codec("debezium-flat", {"source": "PSA/flat", "mapping": str(mapping)})
-    rows, changes = {}, []
+    rows: dict[str, dict[str, Any]] = {}
+    changes: list[Change] = []
     for op, change in (("r", "SELECT"), ("u", "UPDATE psa.leave SET hours = 8"), ("d", "DELETE FROM psa.leave")):
         stack.execute(change)
         until(partial(flat_row_has, stack, op), f"a row of op {op}")
