@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from brokers import KafkaCluster
 from http_answers import Asked, Reply, answering
 
+from tieout.reconcilers.outcomes import Output
 from tieout.streams.cli.exits import Exit
 from tieout.streams.cli.main import main
 from tieout.streams.clock import now_us
@@ -19,8 +21,11 @@ from tieout.streams.doctor.local import disk
 from tieout.streams.doctor.records import Sample, judge
 from tieout.streams.doctor.services import clocks, connect, registry
 from tieout.streams.health import Check, State
+from tieout.streams.outputs import encoders
 from tieout.streams.settings import Settings, Source, load
+from tieout.streams.topics import output_topic
 
+STATES = output_topic(Output.SOURCE_STATE)
 OK, WARN, FAIL = State.OK, State.WARN, State.FAIL
 
 
@@ -119,6 +124,15 @@ def test_records_and_topics_on_a_broker(
         ("raw.old", json.dumps(ENVELOPE), now_ms - 7_200_000),
     ):  # fmt: skip
         producer.produce(topic, value, key="k", timestamp=at_ms)
+    kafka.create(STATES)
+    row = {
+        "source": "PSA/main", "system": "PSA", "instance": "main", "watermark_at": (now_ms - 600_000) * 1_000,
+        "last_event_at": None, "state": "OK", "limit_s": 5_400, "received": 0, "parked": 0, "filtered": 0,
+        "dead_lettered": 0, "as_of": now_ms * 1_000,
+    }  # fmt: skip
+    for name in ("*", "time_entry"):  # the object's own watermark is not the source's
+        late = {**row, "object": name, "watermark_at": row["watermark_at"] if name == "*" else 0}
+        producer.produce(STATES, encoders()[Output.SOURCE_STATE](late), key=f"PSA/main|{name}")
     producer.flush(10)
     source = '[sources.{0}]\nsystem = "{1}"\ntopic = "raw.{0}"\nformat = "debezium-json"\nmapping = "postgres"\n{2}'
     path = tmp_path / "tieout.toml"
@@ -136,7 +150,8 @@ def test_records_and_topics_on_a_broker(
     assert (states["raw topic raw.good"], states["wire format raw.good"]) == ("ok", "ok")
     assert (states["raw topic raw.ill"], states["wire format raw.ill"]) == ("ok", "fail")
     assert (states["raw topic raw.empty"], states["raw topic raw.missing"]) == ("warn", "fail")
-    assert (states["source PSA/main"], states["source CRM/main"], states["source TIME/main"]) == ("ok", "warn", "fail")
+    assert [states[f"source {name}/main"] for name in ("PSA", "CRM", "TIME")] == ["warn", "warn", "fail"]
+    assert re.fullmatch(r"heartbeat \d+ s old, watermark 6\d\d s old", rows["source PSA/main"]["found"])
     assert "newest record 7,2" in rows["source TIME/main"]["found"]
     assert (states["clock"], "records of raw.ill +3,0" in rows["clock"]["found"]) == ("fail", True)
 
