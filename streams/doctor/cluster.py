@@ -63,15 +63,16 @@ def topics(settings: Settings) -> Iterator[Check]:
     differences = plan(admin(settings), desired(settings, TABLES))
     if not differences:
         yield Check("topics", State.OK, f"as they must be, {settings.kafka.partitions} partitions")
-    for step, state, remedy in _STEPS:
+    for step, name, state, remedy in _STEPS:
         if some := [each for each in differences if each.step is step]:
-            yield Check("topics" if step is not Step.REFUSE else "partitions", state, _found(some), remedy)
+            yield Check(name, state, _found(some), remedy)
 
 
 _STEPS: Final = (
-    (Step.CREATE, State.FAIL, "tieout topics apply"),
-    (Step.CONFIGURE, State.WARN, "tieout topics apply"),
-    (Step.REFUSE, State.FAIL, "set kafka.partitions to what the topics have, or drain and delete them, apply, replay"),
+    (Step.CREATE, "topics", State.FAIL, "tieout topics apply"),
+    (Step.CONFIGURE, "topic settings", State.WARN, "tieout topics apply"),
+    (Step.REFUSE, "partitions", State.FAIL,
+     "set kafka.partitions to what the topics have, or drain and delete them, apply, replay"),
 )
 
 

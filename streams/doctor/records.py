@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from tieout.codecs.errors import ConfigurationError, DecodeError, SchemasUnreachable
+from tieout.codecs.formats import NeedsSchemas
 from tieout.codecs.recognise import UNKNOWN, WIDE_AVRO, Look, fits, recognise
+from tieout.codecs.records import Headers, RawRecord
 from tieout.reconcilers.policy import Policy
 from tieout.streams.clock import monotonic_s, now_us
 from tieout.streams.doctor.cluster import ASK_S, metadata
 from tieout.streams.health import Check, State
-from tieout.streams.sources import source_name
+from tieout.streams.sources import readings, source_name
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message
 
+    from tieout.codecs.formats import Codec
     from tieout.streams.settings import Settings, Source
 
 _SAMPLE: Final = 20  # records from the end of a partition: the newest may be tombstones or transaction markers
@@ -29,6 +33,8 @@ class Sample(NamedTuple):
     offset: int
     ts_us: int
     value: bytes
+    key: bytes | None = None
+    headers: Headers = ()
 
 
 def raw_topics(settings: Settings) -> Iterator[Check]:
@@ -37,11 +43,20 @@ def raw_topics(settings: Settings) -> Iterator[Check]:
     if known is None:
         return
     newest = newest_records(settings, known, {source.topic for source in settings.sources.values()})
+    codecs = _codecs(settings)
     for name, source in settings.sources.items():
-        yield from _raw_topic(name, source, known, newest.get(source.topic))
+        yield from _raw_topic(name, source, known, newest.get(source.topic), codecs.get(source.topic))
 
 
-def _raw_topic(name: str, source: Source, known: Any, sample: Sample | None) -> Iterator[Check]:
+def _codecs(settings: Settings) -> dict[str, Codec]:
+    """What reads each topic; none where a mapping is wrong, which is a check of its own."""
+    try:
+        return {topic: reading.codec for topic, reading in readings(settings).items()}
+    except ConfigurationError:
+        return {}
+
+
+def _raw_topic(name: str, source: Source, known: Any, sample: Sample | None, codec: Codec | None) -> Iterator[Check]:
     label = f"raw topic {source.topic}"
     if source.topic not in known.topics:
         yield Check(label, State.FAIL, "it is not there",
@@ -53,7 +68,27 @@ def _raw_topic(name: str, source: Source, known: Any, sample: Sample | None) -> 
         yield Check(label, State.WARN, f"{partitions}, no record", "has the connector made its snapshot?")
         return
     yield Check(label, State.OK, partitions)
-    yield judge(name, source, sample)
+    verdict = judge(name, source, sample)
+    yield verdict
+    if codec is not None and verdict.state is State.OK:
+        yield decoded(source, sample, codec)
+
+
+def decoded(source: Source, sample: Sample, codec: Codec) -> Check:
+    """What ingest would make of a record: its changes, or why it would be a dead letter."""
+    label, place = f"decoding {source.topic}", f"at {sample.partition}/{sample.offset}"
+    raw = RawRecord(source.topic, sample.partition, sample.offset, sample.ts_us // 1_000, sample.key, sample.value,
+                    sample.headers)  # fmt: skip
+    try:
+        if isinstance(codec, NeedsSchemas):
+            codec.prepare(raw)
+        found = codec.decode(raw)
+    except SchemasUnreachable as error:
+        return Check(label, State.FAIL, f"{error} {place}", "start the registry, or correct registry.url")
+    except DecodeError as error:
+        return Check(label, State.FAIL, f"{error} {place}", error.hint)
+    made = ", ".join(dict.fromkeys(f"{change.entity} {change.op.value.lower()}" for change in found.changes))
+    return Check(label, State.OK, f"{made or found.filtered or 'nothing'} {place}")
 
 
 def judge(name: str, source: Source, sample: Sample) -> Check:
@@ -117,7 +152,9 @@ def _newest(messages: Iterable[Message]) -> dict[str, Sample]:
     for message in messages:
         value, topic, ts_us = message.value(), str(message.topic()), message.timestamp()[1] * 1_000
         if value is not None and (topic not in found or found[topic].ts_us <= ts_us):
-            found[topic] = Sample(topic, message.partition() or 0, message.offset() or 0, ts_us, value)
+            headers = cast(Headers, tuple(message.headers() or ()))
+            found[topic] = Sample(topic, message.partition() or 0, message.offset() or 0, ts_us, value,
+                                  message.key(), headers)  # fmt: skip
     return found
 
 

@@ -148,6 +148,7 @@ def test_records_and_topics_on_a_broker(
     assert states["broker"] == "ok"
     assert (states["topics"], rows["topics"]["remedy"]) == ("fail", "tieout topics apply")
     assert (states["raw topic raw.good"], states["wire format raw.good"]) == ("ok", "ok")
+    assert states["decoding raw.good"] == "fail"  # an envelope, and no row in it
     assert (states["raw topic raw.ill"], states["wire format raw.ill"]) == ("ok", "fail")
     assert (states["raw topic raw.empty"], states["raw topic raw.missing"]) == ("warn", "fail")
     assert [states[f"source {name}/main"] for name in ("PSA", "CRM", "TIME")] == ["warn", "warn", "fail"]

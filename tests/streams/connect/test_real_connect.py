@@ -318,8 +318,9 @@ def test_flat_rows_carry_what_orders_them(stack: Stack, run: Run) -> None:
         rows[op] = flat_row(stack)
         record = RawRecord("flat.psa.leave", 0, 0, 0, *(last_record(stack.bootstrap, "flat.psa.leave") or (None, None)))
         changes += read.decode(record).changes
-    assert [change.op for change in changes] == [Op.SNAPSHOT, Op.UPSERT, Op.DELETE]
-    assert [change.seq for change in changes] == sorted({change.seq for change in changes})
+    of_rows = [change for change in changes if change.subject]  # the snapshot's end closes the object besides
+    assert [change.op for change in of_rows] == [Op.SNAPSHOT, Op.UPSERT, Op.DELETE]
+    assert [change.seq for change in of_rows] == sorted({change.seq for change in of_rows})
     assert [row["hours"] for row in rows.values()] == ["7.50", "8.00", "8.00"]
     assert [row["__deleted"] for row in rows.values()] == ["false", "false", "true"]
     assert rows["r"]["__source_lsn"] < rows["u"]["__source_lsn"] < rows["d"]["__source_lsn"]
