@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tieout.streams.settings import Settings, Source
 
 _SAMPLE: Final = 20  # records from the end of a partition: the newest may be tombstones or transaction markers
+AHEAD_S: Final = 2.0  # what clocks may differ by; HTTP says the time in whole seconds
+MARGIN_S: Final = 60.0  # watermarks stay this far behind commits; a clock that is off by more defeats them
 _QUIET_S: Final = 120.0  # a heartbeat or watermark this old is worth a look
 
 
@@ -87,6 +89,10 @@ def decoded(source: Source, sample: Sample, codec: Codec) -> Check:
         return Check(label, State.FAIL, f"{error} {place}", "start the registry, or correct registry.url")
     except DecodeError as error:
         return Check(label, State.FAIL, f"{error} {place}", error.hint)
+    ahead_s = max((change.commit_us - now_us() for change in found.changes), default=0) / 1e6
+    if ahead_s > AHEAD_S:
+        return Check(label, State.FAIL if ahead_s > MARGIN_S else State.WARN, f"committed in {ahead_s:,.0f} s {place}",
+                     "the database's clock is ahead: let NTP set it")  # fmt: skip
     made = ", ".join(dict.fromkeys(f"{change.entity} {change.op.value.lower()}" for change in found.changes))
     return Check(label, State.OK, f"{made or found.filtered or 'nothing'} {place}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
@@ -13,15 +13,13 @@ from tieout.streams.clock import now_us
 from tieout.streams.connect.plan import Running, Step, plan, status
 from tieout.streams.connect.rest import ConnectRefused, ConnectUnreachable, Rest
 from tieout.streams.doctor.cluster import ASK_S, metadata
-from tieout.streams.doctor.records import newest_records
+from tieout.streams.doctor.records import AHEAD_S, MARGIN_S, newest_records
 from tieout.streams.health import Check, State
 from tieout.streams.registry import open_registry
 
 if TYPE_CHECKING:
     from tieout.streams.settings import Settings
 
-_AHEAD_S: Final = 2.0  # HTTP says the time in whole seconds
-_MARGIN_S: Final = 60.0  # watermarks stay this far behind commits; a clock that is off by more defeats them
 
 
 def registry(settings: Settings) -> Iterator[Check]:
@@ -83,15 +81,15 @@ def clocks(settings: Settings) -> Iterator[Check]:
         topics = {topic for source in settings.sources.values() for topic in (source.topic, source.heartbeat) if topic}
         for sample in newest_records(settings, known, topics).values():
             seconds = (sample.ts_us - now_us()) / 1e6
-            if seconds > _AHEAD_S:
+            if seconds > AHEAD_S:
                 ahead[f"records of {sample.topic}"] = seconds
-    off = {what: seconds for what, seconds in ahead.items() if abs(seconds) > _AHEAD_S}
+    off = {what: seconds for what, seconds in ahead.items() if abs(seconds) > AHEAD_S}
     if not off:
         if ahead or known is not None:
             yield Check("clock", State.OK, _offsets(ahead) or "no record is from the future")
         return
     worst = max(map(abs, off.values()))
-    yield Check("clock", State.FAIL if worst > _MARGIN_S else State.WARN, _offsets(off),
+    yield Check("clock", State.FAIL if worst > MARGIN_S else State.WARN, _offsets(off),
                 "let NTP set the clocks of brokers, databases and this machine")  # fmt: skip
 
 

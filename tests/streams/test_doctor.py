@@ -12,13 +12,15 @@ import pytest
 from brokers import KafkaCluster
 from http_answers import Asked, Reply, answering
 
+from tieout.codecs.formats import codec
+from tieout.codecs.values import instant_text
 from tieout.reconcilers.outcomes import Output
 from tieout.streams.cli.exits import Exit
 from tieout.streams.cli.main import main
 from tieout.streams.clock import now_us
 from tieout.streams.doctor.examination import Look, run
 from tieout.streams.doctor.local import disk
-from tieout.streams.doctor.records import Sample, judge
+from tieout.streams.doctor.records import Sample, decoded, judge
 from tieout.streams.doctor.services import clocks, connect, registry
 from tieout.streams.health import Check, State
 from tieout.streams.outputs import encoders
@@ -106,6 +108,24 @@ def test_the_wire_format_is_told_with_what_to_set(format: Any, value: Any, state
     found = judge("x", source, Sample("t", 0, 9, 0, payload))
     assert found.state is state
     assert found.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(("data", "ahead_s", "state", "said"), [
+    ({}, 0, OK, "project upsert at 0/9"),
+    ({}, 30, WARN, r"committed in (2\d|30) s at 0/9"),
+    ({}, 90, FAIL, r"committed in (8\d|90) s at 0/9"),
+    ({"start": "soon"}, 0, FAIL, "data.start"),
+])  # fmt: skip
+def test_what_ingest_would_make_of_a_record(data: dict[str, str], ahead_s: int, state: State, said: str) -> None:
+    """Its changes; why it would be a dead letter; or that the database's clock is ahead."""
+    at = instant_text(now_us() + ahead_s * 1_000_000)
+    event = {"specversion": "1.0", "id": "1", "source": "PSA/main", "type": "tieout.project.upserted", "subject": "P",
+             "time": at, "sequence": "1", "data": {"project_code": "P", **data}}
+    sample = Sample("t", 0, 9, now_us(), json.dumps(event).encode())
+    found = decoded(Source(system="PSA", topic="t"), sample, codec("canonical", {}))
+    assert found.state is state
+    assert re.search(said, found.found)
+    assert (found.remedy == "") is (state is OK)
 
 
 @pytest.mark.kafka
