@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import time
 from base64 import b64encode
-from email.utils import parsedate_to_datetime
-from http.client import HTTPException, HTTPMessage
+from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
@@ -49,7 +48,6 @@ class Rest:
         if connect.username is not None:
             pair = b64encode(f"{connect.username}:{connect.password or ''}".encode()).decode()
             self._headers["Authorization"] = f"Basic {pair}"
-        self.date_us: int | None = None  # the worker's clock in its last answer, to the second
 
     def version(self) -> str:
         """The version of Kafka that the worker runs."""
@@ -102,7 +100,6 @@ class Rest:
         request = Request(self.url + path, data, self._headers, method=method)
         try:
             with urlopen(request, timeout=self._timeout_s) as answer:
-                self.date_us = _date_us(answer.headers)
                 return json.loads(answer.read() or b"null")
         except HTTPError as error:
             raise ConnectRefused(error.code, f"{self.url}: {_said(error)}") from None
@@ -120,10 +117,3 @@ def _said(error: HTTPError) -> str:
         return f"{error.code}, {json.loads(text)['message']}"
     except (ValueError, KeyError, TypeError):
         return f"{error.code} {error.reason} {text[:_SHOWN] if not text.lstrip().startswith('<') else ''}".rstrip()
-
-
-def _date_us(headers: HTTPMessage) -> int | None:
-    try:
-        return round(parsedate_to_datetime(headers.get("Date", "")).timestamp() * 1e6)
-    except ValueError:
-        return None

@@ -13,7 +13,7 @@ Kind = Literal["postgresql", "mysql", "mariadb", "sqlserver"]
 Encoding = Literal["debezium-json", "debezium-json-schema", "debezium-avro", "debezium-flat"]
 
 _REFERENCE: Final = re.compile(r"\$\{\w+:[^${}]+\}")
-_NAME: Final = re.compile(r"[A-Za-z_][\w$-]*(\.[A-Za-z_][\w$-]*)+")
+_NAME: Final = re.compile(r"[A-Za-z_][\w$-]*\.[A-Za-z_][\w$-]*")
 
 
 def is_reference(value: str) -> bool:
@@ -29,7 +29,7 @@ def _reference(value: str) -> str:
 
 
 def _table(value: str) -> str:
-    if _NAME.fullmatch(value) is None or value.count(".") != 1:
+    if _NAME.fullmatch(value) is None:
         raise ValueError('a table with its schema (MySQL, MariaDB: its database), "public.time_entry"')
     return value
 

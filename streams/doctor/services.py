@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from tieout.codecs.errors import CodecError, SchemasUnreachable
+from tieout.codecs.errors import SchemasUnreachable
 from tieout.streams.clock import now_us
 from tieout.streams.connect.plan import Running, Step, plan, status
 from tieout.streams.connect.rest import ConnectRefused, ConnectUnreachable, Rest
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tieout.streams.settings import Settings
 
 
-
 def registry(settings: Settings) -> Iterator[Check]:
     """Whether the schema registry answers as one; nothing where none is configured."""
     known = open_registry(settings)
@@ -30,10 +29,8 @@ def registry(settings: Settings) -> Iterator[Check]:
     try:
         subjects = known.subjects()
     except SchemasUnreachable as error:
-        yield Check("registry", State.FAIL, str(error), "start it, or correct registry.url")
-    except CodecError as error:
-        yield Check("registry", State.FAIL, f"{settings.registry.url}: {error}",
-                    "Apicurio's address ends in /apis/ccompat/v7; credentials have keys of their own")  # fmt: skip
+        yield Check("registry", State.FAIL, str(error),
+                    "start it, or correct registry.url: Apicurio's ends in /apis/ccompat/v7")  # fmt: skip
     else:
         yield Check("registry", State.OK, f"{settings.registry.url}, {len(subjects)} subjects")
 
