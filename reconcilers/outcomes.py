@@ -17,6 +17,8 @@ class Output(StrEnum):
     KPI_STATE = "kpi.state"  # KPI cells, by KPI, dimensions, axis and partition
     SOURCE_STATE = "source.state"  # watermark, counts and state of each source object
 
+    __hash__ = str.__hash__  # the one of enums is written in Python, and every outcome is looked up several times
+
 
 STATE_OUTPUTS = (Output.FINDING_STATE, Output.TIME_ENTRY_STATE, Output.KPI_STATE, Output.SOURCE_STATE)
 

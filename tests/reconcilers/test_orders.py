@@ -133,6 +133,8 @@ class Run:
                               {f"{name}/one": [f"raw.{name}/0"] for name in SYSTEMS})
                 self._publish(apply(state, frame) + settle(state))
                 if self.rng.random() < self.restart:
+                    self._drain(partition)
+                if self.rng.random() < self.restart:
                     self._restart(partition)
         return self
 
@@ -163,9 +165,15 @@ class Run:
                 else:
                     self.rows[outcome.output, outcome.key] = outcome.row
 
-    def _restart(self, partition: int) -> None:
+    def _drain(self, partition: int) -> None:
+        """Write what changed; only what was written before is deleted."""
+        rows = self.tables[partition]
         for table, key, value in self.states[partition].drain():
-            self.tables[partition][table, key] = value
+            assert value is not None or rows.get((table, key)) is not None, f"nothing to delete in {table}: {key}"
+            rows[table, key] = value
+
+    def _restart(self, partition: int) -> None:
+        self._drain(partition)
         fresh = State(Axis.PROJECT, partition, self.partitions, Policy())
         for (table, key), value in orjson.loads(orjson.dumps([*map(list, self.tables[partition].items())])):
             if value is not None:
