@@ -50,6 +50,11 @@ _UNAVAILABLE: Final = frozenset((  # in text, in binary.handling.mode bytes, bas
 ))
 FIRST_DAY: Final = day_number("0001-01-01")
 LAST_DAY: Final = day_number("9999-12-31")
+# PostgreSQL's infinite dates overflow the 32 bits that Debezium has for days, in a snapshot otherwise than in the log:
+# the sign says nothing. No date of PostgreSQL's own is near them.
+_INFINITE_DAYS: Final = {
+    -622_191_234: "infinity", -2_147_472_692: "infinity", -625_821_272: "-infinity", -2_147_472_691: "-infinity",
+}  # fmt: skip
 
 
 def is_unavailable(value: Any) -> bool:
@@ -87,7 +92,7 @@ _TEXTS: Final[Mapping[type, Callable[[Any], str]]] = {
     int: str,
     bool: lambda value: "true" if value else "false",
     Decimal: lambda value: format(value, "f"),
-    Day: lambda value: _within(value, lambda: day_text(value)),
+    Day: lambda value: _INFINITE_DAYS.get(value) or _within(value, lambda: day_text(value)),
     Instant: lambda value: _within(value // DAY_US, lambda: instant_text(value)),
     Local: lambda value: _within(value // DAY_US, lambda: instant_text(value).removesuffix("Z")),
 }

@@ -49,7 +49,7 @@ def become(role: str, settings: Settings) -> int:
     """Run a role in this process with these settings."""
     from confluent_kafka import KafkaException
 
-    from tieout.streams.connect import Refused, check
+    from tieout.streams.cluster import Refused, check
     from tieout.streams.logging import configure
 
     configure(settings.log, role)
@@ -73,7 +73,7 @@ def simulate(config: Path | None, *, seed: int, hours_per_s: float, truth: Path 
     """Play into a capture, or into Kafka, or with `config` and `capture` into both."""
     from confluent_kafka import KafkaException
 
-    from tieout.streams.connect import Refused, check
+    from tieout.streams.cluster import Refused, check
     from tieout.streams.settings import ConfigError, load
     from tieout.streams.simulate import role
 

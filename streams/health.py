@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from tieout.reconcilers.engine import TABLES
 from tieout.streams.clock import now_us
-from tieout.streams.connect import Refused, admin
+from tieout.streams.cluster import Refused, admin
 from tieout.streams.lag import lags
 from tieout.streams.settings import Settings
 from tieout.streams.topics import Step, desired, plan

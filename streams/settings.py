@@ -27,12 +27,14 @@ from pydantic import (
 )
 
 from tieout.reconcilers.policy import Policy, PolicyError
+from tieout.streams.connect.agreement import disagreements
+from tieout.streams.connect.sections import Connect, Connector
 from tieout.streams.credentials import client_problems, complete, is_weak, is_weak_digest
-from tieout.streams.layers import ConfigError, Key, Layers, Problem, read
+from tieout.streams.layers import ConfigError, Key, Layers, Problem, is_secret, read, shown
 
 __all__ = [
-    "Api", "Checkpoint", "ConfigError", "DeadLetters", "Ingest", "Kafka", "Log", "Ops", "Problem", "Registry",
-    "Settings", "Sink", "Source", "Token", "load",
+    "Api", "Checkpoint", "ConfigError", "Connect", "Connector", "DeadLetters", "Ingest", "Kafka", "Log", "Ops",
+    "Problem", "Registry", "Settings", "Sink", "Source", "Token", "is_secret", "load",
 ]  # fmt: skip
 
 Role = Literal["ingest", "worker", "sink", "api", "audit", "simulate"]
@@ -90,7 +92,6 @@ TokenScopes = Annotated[list[TokenScope], BeforeValidator(_texts), Field(min_len
 DEFAULT_FILE = Path("tieout.toml")
 DEFAULT_SECRETS = Path("/run/secrets")
 _CONSUMER_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "group.instance.id")
-SECRET_WORDS = ("password", "secret", "token", "key.pem", "sasl.oauthbearer.config", "user.info", "embed_keys")
 
 
 class _Section(BaseModel):
@@ -267,6 +268,8 @@ class Settings(_Section):
     kafka: Kafka = Kafka()
     sources: dict[str, Source] = {}
     registry: Registry = Registry()
+    connect: Connect = Connect()
+    connectors: dict[str, Connector] = {}
     policy: dict[str, Any] = Field(default={}, description="Tolerances, graces, ownership, rate basis, materiality.")
     sink: Sink = Sink()
     api: Api = Api()
@@ -340,6 +343,7 @@ def parse(layers: Layers, file: Path | None) -> Settings:
         settings = Settings.model_validate(layers.values)
     except ValidationError as error:
         raise ConfigError([_problem(dict(item), layers, file) for item in error.errors()] + problems) from None
+    problems += _connector_problems(settings, layers)
     if problems:
         raise ConfigError(problems)
     settings._folder = file.parent if file else Path()
@@ -357,9 +361,10 @@ def _policy_problems(layers: Layers) -> Iterator[Problem]:
             yield Problem(name, layers.origin(tuple(name.split("."))), found, "a value that the policy allows")
 
 
-def is_secret(key: str) -> bool:
-    """Whether the value of this key must never be shown."""
-    return not key.endswith(".scopes") and any(word in key.lower() for word in SECRET_WORDS)
+def _connector_problems(settings: Settings, layers: Layers) -> Iterator[Problem]:
+    """Where connectors and sources do not fit together."""
+    for each in disagreements(settings):
+        yield Problem(each.key, layers.origin(tuple(each.key.split("."))), each.found, each.expected, each.nearest)
 
 
 def _problem(error: dict[str, Any], layers: Layers, file: Path | None) -> Problem:
@@ -373,25 +378,11 @@ def _problem(error: dict[str, Any], layers: Layers, file: Path | None) -> Proble
         return Problem(name, f"looked in {variable}, {table}", "nothing", "a value: this key has no default")
     if error["type"] == "extra_forbidden":
         return Problem(name, where, "an unknown key", f"one of {', '.join(model)}", _nearest(key, model))
-    found = repr(_shown(error["input"], name))
+    found = shown(name, error["input"])
     if error["type"] == "literal_error":
         choices = [choice.strip("'") for choice in str(error["ctx"]["expected"]).replace(" or ", ", ").split(", ")]
         return Problem(name, where, found, f"one of {', '.join(choices)}", _closest(str(error["input"]), choices))
     return Problem(name or "(whole)", where, found if key else "a contradiction", _expected(error))
-
-
-def _shown(value: Any, name: str) -> Any:
-    """A value as a message may repeat it: without secrets, be they in a table or in an address."""
-    if is_secret(name):
-        return _Hidden()
-    if isinstance(value, Mapping):
-        return {key: _shown(item, f"{name}.{key}") for key, item in value.items()}
-    return re.sub(r"[^\s,/]+@", "(hidden)@", value) if isinstance(value, str) else value  # user:password@host
-
-
-class _Hidden:
-    def __repr__(self) -> str:
-        return "(hidden)"
 
 
 def _expected(error: dict[str, Any]) -> str:

@@ -105,9 +105,9 @@ class Node:
     def __init__(self, number: int, folder: Path, heap_mb: int, quick: bool) -> None:
         self.number = number
         self.folder = folder
-        self.port, self.controller_port, self.secure_port = _free_ports(3)
+        self.port, self.controller_port, self.secure_port = free_ports(3)
         self.process: subprocess.Popen[bytes] | None = None
-        self._command = _jvm(heap_mb, quick)
+        self._command = jvm(heap_mb, quick)
 
     @property
     def properties(self) -> Path:
@@ -319,7 +319,7 @@ _SMALL: Final = {
 }
 
 
-def _jvm(heap_mb: int, quick: bool) -> list[str]:
+def jvm(heap_mb: int, quick: bool) -> list[str]:
     """The JVM's command line; `quick` starts sooner and peaks lower (no C2), for all but benchmarks."""
     flags = [f"-Xmx{heap_mb}m", "-Xms64m", "-XX:+UseSerialGC", "-Xshare:auto"]
     if quick:
@@ -328,7 +328,8 @@ def _jvm(heap_mb: int, quick: bool) -> list[str]:
     return [java(), *flags, *simple, "-cp", f"{jars()}/*"]
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [each.getsockname()[1] for each in sockets]

@@ -77,7 +77,7 @@ def _client_problems(settings: Settings) -> Iterator[Any]:
 
 
 def _topic_problems(settings: Settings) -> Iterator[Any]:
-    from tieout.streams.connect import admin
+    from tieout.streams.cluster import admin
     from tieout.streams.settings import Problem
 
     known = admin(settings).list_topics(timeout=10).topics

@@ -191,7 +191,7 @@ def _load(config: Path | None) -> Settings:
 def _read(settings: Settings) -> dict[str, Letter]:
     from confluent_kafka import KafkaException
 
-    from tieout.streams.connect import Refused, check
+    from tieout.streams.cluster import Refused, check
     from tieout.streams.deadletters import read
     from tieout.streams.topicread import TopicMissing
 

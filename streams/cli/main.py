@@ -22,6 +22,8 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
+    "init": Command("init", "Write a commented tieout.toml and a folder for mappings."),
+    "doctor": Command("doctor", "Look at everything a pipeline hangs on; say how to mend what is ill."),
     "demo": Command("demo", "Play four weeks of a firm with planted faults; show what was caught."),
     "up": Command("up", "Run all roles on this machine."),
     "run": Command("run", "Run one role: ingest, worker, sink, api or simulate."),
@@ -29,6 +31,7 @@ COMMANDS: dict[str, Command] = {
     "config": Command("config", "Check the configuration, show it with its origins, print its schema."),
     "mappings": Command("mappings", "Mappings of sources: list, try on a payload, draft from a sample, schema."),
     "topics": Command("topics", "Compare the cluster's topics with what they must be, and bring them there."),
+    "connectors": Command("connectors", "Kafka Connect: compare its connectors with the configuration, apply it."),
     "schemas": Command("schemas", "Check contracts of outputs and sources with the registry; register our schemas."),
     "status": Command("status", "Health of broker, topics, roles and snapshot; --wait for it."),
     "lag": Command("lag", "How far every reader is behind."),
@@ -99,9 +102,9 @@ def _code_of(error: Exception) -> Exit | None:
     names = {kind.__name__ for kind in type(error).__mro__}
     if "ConfigError" in names or "PolicyError" in names or "ConfigurationError" in names:
         return Exit.CONFIGURATION
-    if names & {"KafkaException", "SchemasUnreachable", "Refused"}:
+    if names & {"KafkaException", "ConnectUnreachable", "SchemasUnreachable", "Refused"}:
         return Exit.UNREACHABLE
-    if "TopicsRefused" in names or "OSError" in names:
+    if names & {"TopicsRefused", "ConnectRefused", "OSError"}:
         return Exit.FAILED
     return None
 

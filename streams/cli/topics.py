@@ -44,7 +44,7 @@ def apply(config: Configuration = None, output: Output = Format.TABLE, dry_run: 
 
 def _compare(config: Path | None) -> tuple[Any, list[Difference]]:
     from tieout.reconcilers.engine import TABLES
-    from tieout.streams.connect import admin as connected
+    from tieout.streams.cluster import admin as connected
     from tieout.streams.settings import load
     from tieout.streams.topics import desired
     from tieout.streams.topics import plan as compare

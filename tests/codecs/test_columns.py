@@ -177,7 +177,9 @@ def test_decimals_are_exact(number: int, scale: int) -> None:
 TEXTS = [("x", "x"), (7, "7"), (True, "true"), (Decimal("7.50"), "7.50"), (Decimal("1E+3"), "1000"),
          (Day(20522), "2026-03-10"),
          (Instant(0), "1970-01-01T00:00:00Z"), (Local(0), "1970-01-01T00:00:00"), (Day(2**31 - 1), "infinity"),
-         (Day(-(2**31)), "-infinity"), (Instant(2**62), "infinity"), (Local(-(2**62)), "-infinity")]
+         (Day(-622_191_234), "infinity"), (Day(-2_147_472_692), "infinity"), (Day(-625_821_272), "-infinity"),
+         (Day(-2_147_472_691), "-infinity"), (Day(-(2**31)), "-infinity"), (Instant(2**62), "infinity"),
+         (Local(-(2**62)), "-infinity")]
 
 
 @pytest.mark.parametrize(("value", "text"), TEXTS)

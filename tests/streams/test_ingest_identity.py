@@ -144,7 +144,7 @@ def test_a_record_delivered_twice_does_not_take_its_old_key_back() -> None:
     """A connector that restarts repeats what it sent: the old row comes once more behind the new one."""
     identity = Identity()
     first = Change("project", "OLD", Op.UPSERT, PSA, "a0B", 1, "1", {"project_code": "OLD"})
-    second = replace(first, key="NEW", seq="2", event_id="e2", asserted={"project_code": "NEW"})
+    second = first._replace(key="NEW", seq="2", event_id="e2", asserted={"project_code": "NEW"})
     for change in (first, second):
         identity.learn_id(change)
     restarted = Identity(dict(identity.rows))
