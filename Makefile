@@ -46,8 +46,8 @@ kafka: $(DEV)  ## Apache Kafka on a free port, in the foreground until Ctrl-C
 bench: $(DEV)  ## Changes a second, against a plain loop and an ordinary Faust app
 	@$(BIN)/python -m bench $(ARGS)
 
-faults: $(DEV)  ## Kill, stop and move every process on Apache Kafka (long)
-	@TIEOUT_TEST_KILLS=$${TIEOUT_TEST_KILLS:-30} TIEOUT_TEST_RESTARTS=$${TIEOUT_TEST_RESTARTS:-20} $(BIN)/pytest -s -m faults -rs tests/faults $(ARGS)
+faults: $(DEV)  ## The fault suite on three brokers: kills, brokers, rebalances, disks, clocks (long)
+	@cd tests && ../$(BIN)/python -m faults.suite $(ARGS)
 
 audit: $(DEV)  ## Known vulnerabilities of the locked packages; says so when the advisories cannot be asked
 	@$(BIN)/python tests/advisories.py $(ARGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,13 +27,14 @@ from tieout.streams import demo, replay
 from tieout.streams.pressure import GroupProgress
 from tieout.streams.settings import Settings
 from tieout.streams.simulate.capture import write_capture
+from tieout.streams.simulate.delivery import Record
 from tieout.streams.simulate.facts import TOPICS
-from tieout.streams.simulate.story import Story
 from tieout.streams.sinks.publish import SNAPSHOT
 from tieout.streams.tables import Place, progress
 from tieout.streams.topics import changes_topic, output_topic
 
 ROLES: Final = ("ingest", "worker", "sink")
+DYING: Final = Path(__file__).with_name("dying_role.py")
 FEED_TICK_S: Final = 0.05
 STALE: Final = "stale sources"
 # Less what says when something was noticed, and the KPIs made of that or of the way that records took.
@@ -65,15 +66,17 @@ class Pipeline:
         self.procs: dict[str, Proc] = {}
         self._raw = raw or [(topic.name, number) for topic in TOPICS for number in range(topic.partitions)]
 
-    def start(self, name: str, *, static: bool = True) -> Proc:
-        """A process of the role that its name begins with: 'worker', 'worker-2'.
+    def start(self, name: str, *, static: bool = True, fault: str = "") -> Proc:
+        """A process of the role that its name begins with: 'worker', 'worker-2'; `fault` as in dying_role.py.
 
         A static member of its group is known again at once when it is restarted after a kill.
         """
         client = {"KAFKA__CLIENT__SESSION_TIMEOUT_MS": str(SESSION_MS), "KAFKA__CLIENT__HEARTBEAT_INTERVAL_MS": "1500"}
         if static:
             client["KAFKA__CLIENT__GROUP_INSTANCE_ID"] = name
-        command = [sys.executable, "-m", "tieout.streams.app", name.partition("-")[0], "--config", str(self.config)]
+        program = [str(DYING)] if fault else ["-m", "tieout.streams.app"]
+        command = [sys.executable, *program, name.partition("-")[0], "--config", str(self.config)]
+        client |= {"TEST_FAULT": fault} if fault else {}
         self.procs[name] = Proc(command, environment(self.settings, **client), self.folder / f"{name}.log")
         return self.procs[name]
 
@@ -154,8 +157,8 @@ class Pipeline:
 class StoryFeed:
     """Plays a story's records into the raw topics, in order, a share at a time."""
 
-    def __init__(self, settings: Settings, story: Story) -> None:
-        self._records = story.records
+    def __init__(self, settings: Settings, records: Sequence[Record]) -> None:
+        self._records = records
         self._producer = Producer(settings.kafka_producer({"linger.ms": 5}))
         self._at = 0
 
@@ -203,13 +206,17 @@ def last_committed(settings: Settings) -> Counter[tuple[str, int]]:
     return ends
 
 
-def replayed(story: Story, pipeline: Pipeline) -> Path:
-    """The DuckDB file that `tieout replay` makes of the same records."""
-    capture = pipeline.folder / "capture.jsonl"
-    write_capture(capture, story.records)
+def replayed(records: Sequence[Record], pipeline: Pipeline) -> Path:
+    """The DuckDB file that `tieout replay` makes of the same records, each partition a file of its own."""
+    captures = pipeline.folder / "captures"
+    lanes: dict[tuple[str, int], list[Record]] = defaultdict(list)
+    for record in records:
+        lanes[record.topic, record.partition].append(record)
+    for (topic, number), lane in lanes.items():
+        write_capture(captures / f"{topic}-{number}.jsonl", lane)
     database = pipeline.folder / "replayed.duckdb"
     options = replay.Options(partitions=pipeline.settings.kafka.partitions)
-    replay.replay(replay.load([capture]), database, options, pipeline.settings)
+    replay.replay(replay.load([captures]), database, options, pipeline.settings)
     return database
 
 
