@@ -217,7 +217,7 @@ class Auditor:
                 if (error := message.error()) is not None:
                     if error.code() != KafkaError._PARTITION_EOF:
                         raise KafkaException(error)
-                    self._at[at] = max(self._at.get(at, 0), offset)
+                    self._at[at] = max(self._at.get(at, 0), min(offset, ends[at]))  # it may be behind what we skip
                 elif offset < ends[at]:
                     self._at[at] = offset + 1
                     yield message

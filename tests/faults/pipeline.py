@@ -24,12 +24,14 @@ from tieout.reconcilers.outcomes import Output
 from tieout.reconcilers.policy import Policy
 from tieout.schemas import avsc
 from tieout.streams import demo, replay
+from tieout.streams.audit import read_to
 from tieout.streams.pressure import GroupProgress
 from tieout.streams.settings import Settings
 from tieout.streams.simulate.capture import write_capture
 from tieout.streams.simulate.delivery import Record
 from tieout.streams.simulate.facts import TOPICS
 from tieout.streams.sinks.publish import SNAPSHOT
+from tieout.streams.sinks.reader import Snapshot
 from tieout.streams.tables import Place, progress
 from tieout.streams.topics import changes_topic, output_topic
 
@@ -149,9 +151,8 @@ class Pipeline:
         snapshot = self.settings.sink.publish_dir / SNAPSHOT
         if not snapshot.exists():
             return Counter()
-        with duckdb.connect(str(snapshot.resolve()), read_only=True) as con:
-            rows = con.execute("SELECT topic, part, next FROM internal.kafka_offsets").fetchall()
-        return Counter({(topic, part): following for topic, part, following in rows})
+        with Snapshot(snapshot.resolve()) as published:
+            return Counter(read_to(published))
 
 
 class StoryFeed:

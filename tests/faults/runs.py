@@ -6,6 +6,7 @@ import random
 import resource
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from tieout.streams.simulate.delivery import Record
 from tieout.streams.simulate.facts import TOPICS
 
 REACHED_S: Final = 60.0  # a named point, from the start of the process on
+IDLE_AFTER_S: Final = 20.0  # whether a role goes on is asserted at the end; this only spaces faults
 RAW_PARTITIONS: Final = {topic.name: topic.partitions for topic in TOPICS}
 
 
@@ -47,11 +49,12 @@ class Run:
         for raw in TOPICS:
             kafka.create(raw.name, raw.partitions + (raw.name == idle), {"retention.ms": "-1"})
         self._faults: list[tuple[tuple[str, ...], float]] = []
+        self._watch: Watch
 
     def execute(self, scenario: Callable[[Run], None]) -> Figures:
-        """Everything from the first process to the verdict."""
+        """Everything from the first process to the verdict; what stops it on the way is what is wrong with it."""
         begun_s = time.monotonic()
-        watch = Watch(self.pipeline.settings)
+        watch = self._watch = Watch(self.pipeline.settings)
         try:
             with self.pipeline.running():
                 scenario(self)
@@ -59,9 +62,13 @@ class Run:
                 self.pipeline.settle()
                 time.sleep(1.0)  # ticks show that every partition goes on
                 self.pipeline.stop()
+            watch.close()
+            self._judge(watch)
+        except Exception as error:  # the figures so far are part of the story
+            traceback.print_exc()
+            self.figures.wrong.append(f"{type(error).__name__}: {error}"[:2_000])
         finally:
             watch.close()
-        self._judge(watch)
         self.figures.seconds = round(time.monotonic() - begun_s, 1)
         return self.figures
 
@@ -77,6 +84,7 @@ class Run:
 
     def die_at(self, point: str) -> None:
         """Replace a role by one that kills itself at a named point; then start the sound one again."""
+        self.recovered()
         role = POINTS[point].role
         self.pipeline.supervise()
         self._killed(role)
@@ -91,6 +99,16 @@ class Run:
         """Stop a role in order, and start it with something wrong in it."""
         assert self.pipeline.started(role).stop(20) == 0
         self.pipeline.start(role, fault=fault)
+
+    def recovered(self) -> None:
+        """Until every role has advanced on every partition since the last fault, or has nothing to do any more."""
+        since_s = self._faults[-1][1] if self._faults else time.monotonic()
+        ends_s = time.monotonic() + IDLE_AFTER_S
+        while time.monotonic() < ends_s:
+            self.pipeline.supervise()
+            if all(self._watch.recovery_s(role, since_s) is not None for role in ROLES):
+                return
+            time.sleep(0.1)
 
     def note(self, *roles: str) -> None:
         """A fault happens now, from which these roles have to recover."""

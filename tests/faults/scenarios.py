@@ -39,11 +39,11 @@ class Scenario:
 
 
 def kills(run: Run, hard: int) -> None:
-    """kill -9 of each role at random instants; two of three rounds while they work, one on their way up."""
-    with run.feed.playing(0.95, seconds=8.0 * hard):
-        for number in range(5 * hard):
-            if number % 3:
-                run.pipeline.started(run.chance.choice(ROLES))
+    """kill -9 of each role at random instants: two of three rounds while all work, one on their way up again."""
+    with run.feed.playing(0.95, seconds=20.0 * hard):
+        for number in range(4 * hard):
+            if number % 3 != 1:
+                run.recovered()
             for role in run.chance.sample(ROLES, len(ROLES)):
                 time.sleep(run.chance.uniform(0.0, 0.8))
                 run.kill(role)

@@ -17,10 +17,10 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import Output
-from tieout.streams.audit import Auditor, Difference
+from tieout.streams.audit import Auditor, Difference, read_to
 from tieout.streams.settings import Settings
 from tieout.streams.sinks.publish import SNAPSHOT
-from tieout.streams.sinks.reader import SnapshotMissing
+from tieout.streams.sinks.reader import Snapshot, SnapshotMissing
 from tieout.streams.topics import LEDGER, changes_topic, output_topic, table_topic
 
 AUDIT_EVERY_S: Final = 3.0
@@ -110,8 +110,6 @@ class Watch:
 
 def sample(settings: Settings) -> Sample:
     """The newest snapshot's offsets and sums."""
-    with duckdb.connect(str((settings.sink.publish_dir / SNAPSHOT).resolve()), read_only=True) as con:
-        offsets = {(topic, part): at for topic, part, at in
-                   con.execute("SELECT topic, part, next FROM internal.kafka_offsets").fetchall()}
-        rows: list[Any] = con.execute(SUMS).fetchall()
-    return Sample(offsets, {(kpi, measure, unit, ccy): total for kpi, measure, unit, ccy, total in rows})
+    with Snapshot((settings.sink.publish_dir / SNAPSHOT).resolve()) as snapshot:
+        rows: list[Any] = snapshot.query(SUMS).rows
+        return Sample(read_to(snapshot), {(kpi, measure, unit, ccy): total for kpi, measure, unit, ccy, total in rows})
