@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +24,8 @@ from tieout.streams.simulate.story import tell
 
 IDLE: Final = "raw.time.entries"  # has a partition in which nothing happens, where a scenario asks for it
 STORM_EVERY_S: Final = 5.0
-_DAY_US: Final = 86_400_000_000
-_OUTAGE_US: Final = _DAY_US // 3  # eight hours
+_HOUR_US: Final = 3_600_000_000
+_OUTAGE_US: Final = 8 * _HOUR_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,12 @@ class Scenario:
 
 
 def kills(run: Run, hard: int) -> None:
-    """kill -9 of each role at random instants: two of three rounds while all work, one on their way up again."""
+    """kill -9 of each role at random instants: one round of three when all work, two wherever they are by then."""
     with run.feed.playing(0.95, seconds=20.0 * hard):
-        for number in range(4 * hard):
-            if number % 3 != 1:
+        for number in range(5 * hard):
+            if number % 3:
+                time.sleep(run.chance.uniform(1.0, 4.0))
+            else:
                 run.recovered()
             for role in run.chance.sample(ROLES, len(ROLES)):
                 time.sleep(run.chance.uniform(0.0, 0.8))
@@ -149,7 +152,7 @@ def backlog(run: Run, hard: int) -> None:
     for role in ROLES:
         assert run.pipeline.started(role).stop(20) == 0
     hours = run.records[-1].at - run.records[0].at
-    assert hours >= _OUTAGE_US, f"the story is {hours / 3.6e9:.1f} hours long"
+    assert hours >= _OUTAGE_US, f"the story is {hours / _HOUR_US:.1f} hours long"
     run.feed.rest()
     run.note()
     for role in ROLES:
@@ -168,27 +171,29 @@ def disorder(run: Run, _hard: int) -> None:
 
 
 def mess(records: Sequence[Record], seed: int) -> list[Record]:
-    """Duplicates, other orders between partitions, late and future-stamped records, and a partition that is idle.
+    """Duplicates, other orders within and between partitions, future-stamped records, and a partition that is idle.
 
-    Late ones come after others of their partition, some after a statement that covers them. Stamps of the future are at
-    most those of the story's last hour: the log clock is the largest stamp, and must stand there in the end as well.
+    A late record comes behind all others up to its partition's next statement, never behind the statement: that would
+    break the source's promise. The firm's own late entries are in the story. Stamps of the future are at most the
+    story's last one: the log clock is the largest stamp, and must stand there in the end as well.
     """
     chance = random.Random(seed)
     last_us = records[-1].at
+    late: dict[tuple[str, int], list[Record]] = defaultdict(list)
     found: list[Record] = []
-    late: list[tuple[int, Record]] = []
-    for number, record in enumerate(records):
+    for record in records:
+        lane = (record.topic, record.partition)
         if b"tieout.source.observed" in record.value:
+            found += [each._replace(at=max(each.at, record.at)) for each in late.pop(lane, [])]
             if record.topic == IDLE and record.partition == 0:
                 found.append(record._replace(partition=2))
-        elif chance.random() < 0.02:
-            late.append((number + chance.randint(20, 400), record))
+        elif chance.random() < 0.05:
+            late[lane].append(record)
             continue
         elif chance.random() < 0.01:
-            record = record._replace(at=min(last_us, record.at + chance.randint(1, 10) * 3_600_000_000))
+            record = record._replace(at=min(last_us, record.at + chance.randint(1, 10) * _HOUR_US))
         found.append(record)
-    for number, record in reversed(late):
-        found.insert(min(number, len(found)), record)
+    found += [record for lane in late.values() for record in lane]
     return list(duplicated(shuffled(found, seed), 0.05, seed))  # type: ignore[arg-type]
 
 
