@@ -10,7 +10,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,15 +121,20 @@ class IngestRun:
 
         wait_until(done, SETTLES_S, "everything read", self.proc.tail)
 
-    def judge(self, applied: set[Origin], dead: set[Origin]) -> None:
-        """Compare frames, what is parked and dead letters with what must have come of each record."""
+    def judge(self, applied: Mapping[Origin, Hashable], dead: set[Origin]) -> None:
+        """Compare frames, what is parked and dead letters with what must have come of each record.
+
+        `applied`: records with what they say; of several that say the same, one must have arrived.
+        """
         frames = [decode(message.value() or b"") for message in whole_topic(self.settings, changes_topic(Axis.PROJECT))]
         arrived = {change.origin for frame in frames for change in frame.changes}
         waiting = {tuple(orjson.loads(value)["change"]["r"]) for message in whole_topic(self.settings, PARKED)
                    if (value := message.value())}
         letters = {letter.origin for letter in deadletters.read(self.settings).values()}
         expected = {"/".join(map(str, origin)) for origin in dead}
-        lost, unexpected = applied - arrived - waiting, letters - expected
+        said = {applied[origin] for origin in arrived | waiting if origin in applied}
+        lost = {origin for origin, says in applied.items() if says not in said}
+        unexpected = letters - expected
         self.figures.lost += len(lost) + len(expected - letters)
         self.figures.twice += len(unexpected)
         self.figures.wrong += [f"lost: {each}" for each in sorted(lost)[:3]]
@@ -145,7 +150,7 @@ def poison(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int, regis
     places = {_section(case): f"raw.p{number}" for number, case in
               enumerate({_section(case): case for case in cases}.values())}
     run = IngestRun(kafka, folder, figures, {topic: dict(section) for section, topic in places.items()}, registry)
-    applied: set[Origin] = set()
+    applied: dict[Origin, Hashable] = {}
     dead: set[Origin] = set()
     try:
         for _ in range(hard):
@@ -156,7 +161,7 @@ def poison(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int, regis
                 if case["fate"] == "dead_lettered":
                     dead.add(at)
                 elif case["fate"] == "applied" and not case.get("known"):
-                    applied.add(at)
+                    applied[at] = _says(case)
                 if chance.random() < 0.005:
                     run.flush()
                     run.kill()
@@ -174,12 +179,13 @@ def registry_down(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int
              and case["options"].keys() <= {"source", "mapping"} and not case.get("known")]
     section = _section(cases[0])
     run = IngestRun(kafka, folder, figures, {"raw.avro": dict(section)}, registry)
-    applied: set[Origin] = set()
+    applied: dict[Origin, Hashable] = {}
     try:
         registry.down = True
         for case in [each for each in cases if _section(each) == section] * 10 * hard:
             key, value = (_with_known_id(case, name, registry) for name in ("key", "value"))
-            applied.add(run.send("raw.avro", key, value))
+            at = run.send("raw.avro", key, value)
+            applied[at] = at
         unknown = run.send("raw.avro", None, b"\x00\x00\x00\xff\xff" + b"\x02")
         run.flush()
         wait_until(lambda: "nothing is lost" in run.proc.log_now(), HOLDS_S, "ingest holds", run.proc.tail)
@@ -206,11 +212,11 @@ def flood(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int, regist
     loud = {"origin_system": "TIME", "project_code": "P1"}
     try:
         wait_until(lambda: "assigned 2 raw partitions" in run.proc.log_now(), HOLDS_S, "assigned", run.proc.tail)
-        applied = {run.send("raw.loud", None, _loud(number, loud)) for number in range(FLOOD * hard)}
+        sent = [run.send("raw.loud", None, _loud(number, loud)) for number in range(FLOOD * hard)]
         begun_s, number = time.monotonic(), 0
         while not run.read("raw.loud") or time.monotonic() - begun_s < 3.0:
             sent_ms[number] = clock.now_us() // 1_000
-            applied.add(run.send("raw.quiet", None, entry(number, project_code="Q1", qty_s=60)))
+            sent.append(run.send("raw.quiet", None, entry(number, project_code="Q1", qty_s=60)))
             number += 1
             run.flush()
             time.sleep(0.05)
@@ -218,7 +224,7 @@ def flood(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int, regist
         assert run.proc.stop(20) == 0, run.proc.tail()
     finally:
         run.proc.close()
-    run.judge(applied, set())
+    run.judge({at: at for at in sent}, set())
     took = _delays_s(run, sent_ms)
     figures.recoveries += [round(quantile(took, share), 2) for share in (0.5, 0.95, 1.0)]
     if quantile(took, 1.0) > STARVES_S:
@@ -240,6 +246,11 @@ def _loud(number: int, data: Mapping[str, Any]) -> bytes:
     from ingest_records import event
 
     return event("time_entry.upserted", "PSA/main", str(number), {**data, "origin_id": f"L{number}"})
+
+
+def _says(case: Case) -> Hashable:
+    """Which versions a case brings: of the same object and position at the source, one is as good as another."""
+    return _section(case), *((each["entity"], each["subject"], each["seq"]) for each in case["changes"])
 
 
 def _section(case: Case) -> tuple[tuple[str, str], ...]:
