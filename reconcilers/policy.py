@@ -45,6 +45,9 @@ class Policy:
     plan_tolerance_bp: int = 500
     rate_hold_bp: int = 100  # a rate that differs by more holds its entries
     rate_hold_major: int = 50  # so does a group whose impact is larger, in major units
+    excess_bp: int = 11_000  # time logged beyond this share of the plan is check 30's
+    day_limit_s: int = 57_600  # billable time of a worker on one day beyond which something is counted twice: 16 h
+    double_days: int = 35  # entries made further apart are not taken for the same work
     materiality_minor: int = 1_000_000  # of a legal entity that states none
     planned_rate_days: int = 10  # how far ahead check 21 looks for assignments without a rate
     flap_days: int = 7  # a finding that returns within it continues its episode

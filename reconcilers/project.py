@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from tieout.reconcilers import affected, billing, kpis, suppressed
 from tieout.reconcilers.asof import AsOf
-from tieout.reconcilers.changes import NEVER, Change, Frame
+from tieout.reconcilers.changes import NEVER, Change, Frame, Op
 from tieout.reconcilers.control import stale_sources, stale_systems
 from tieout.reconcilers.entities import ENTITIES, Axis, Reach
 from tieout.reconcilers.facts import TABLE_OF, Facts
@@ -19,7 +19,7 @@ from tieout.reconcilers.matching import differs, weeks, window
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
 from tieout.reconcilers.quantities import exponent
-from tieout.reconcilers.routing import partition_of
+from tieout.reconcilers.routing import COVERED, partition_of
 from tieout.reconcilers.rules import RULES
 from tieout.reconcilers.timeline import FOREVER, local_day
 from tieout.reconcilers.watermarks import Watermarks
@@ -58,7 +58,7 @@ class ProjectState:
         """Whether this partition speaks for the subject; entries live only here anyway."""
         if kind == "entry":
             return True
-        key = subject.rpartition("|")[0] if kind == "pair" else subject
+        key = subject.rpartition("|")[0] if kind in ("pair", "work") else subject
         return partition_of(key, self.partitions) == self.partition
 
     def _world(self, instant: int, clock: int | None = None) -> AsOf:
@@ -76,6 +76,8 @@ class ProjectState:
         live = self._world(FOREVER, self.marks.now_us)
         steps = self.lives.advance(self.marks, self._world)
         yield from self._publish_steps(steps, live)
+        self._dirty_entries |= self.lives.renamed
+        self.lives.renamed.clear()
         yield from self._publish_entries(live)
         self._count_pairs(live)
 
@@ -94,8 +96,12 @@ class ProjectState:
         if verdict == "duplicate":
             return
         self._dirty_records.add((record.entity, record.key))
-        for kind, subject in before | affected.by(self.facts, change):
+        subjects = before | affected.by(self.facts, change)
+        for kind, subject in subjects:
             self._touch(kind, subject, change.commit_us)
+        if change.op is Op.REKEY or change.entity == "alias":
+            for kind, subject, later in affected.by_rename(self.facts, subjects, change.commit_us):
+                self.lives.touch(kind, subject, later)
 
     def _touch(self, kind: str, subject: str, instant: int) -> None:
         if kind == "entry":
@@ -111,9 +117,9 @@ class ProjectState:
             self.lives.touch(kind, subject, later)
 
     def _count(self, change: Change, verdict: str) -> None:
-        if ENTITIES[change.entity].reach is Reach.BROADCAST and (
-                partition_of(change.key, self.partitions) != self.partition):
-            return  # every partition has it; one counts it
+        if change.entity == COVERED or (ENTITIES[change.entity].reach is Reach.BROADCAST and (
+                partition_of(change.key, self.partitions) != self.partition)):
+            return  # no source sent it; every partition has it, and one counts it
         totals = self.counts.setdefault(f"{change.source}|{change.entity}", {"APPLIED": 0, "DUPLICATE": 0, "STALE": 0})
         totals[verdict.upper()] += 1
 
@@ -214,6 +220,13 @@ class ProjectState:
             for rule in lane.rules:
                 pending = pending or any(broke.holds and (rule.code, broke.facet, key, "entry") not in open_here
                                          for broke in rule.find(live, key))
+        for life_key in self.lives.naming.get(key, ()):
+            life = self.lives.lives[life_key]
+            if life.rule.hold and life.found.holds:
+                if life.is_open:
+                    holds.add(life.rule.hold)
+                else:
+                    pending = True
         for life_key in (key for code in self.facts.codes(project_code)
                          for key in self.lives.of_subject.get(("project", code), ())):
             if self.lives.lives[life_key].is_open:
@@ -222,7 +235,7 @@ class ProjectState:
                 pending = True
         if not holds and not pending and self._stale.intersection(_GUARDED):
             holds.add("H19")
-        return billing.Standing(billing.ordered(holds), pending)
+        return billing.Standing(billing.ordered(holds), pending, self.lives.released.get(key))
 
     def _group_holds(self, life_key: tuple[str, str | None, str, str]) -> bool:
         """A rate that differs little holds its entries when the group's money is large."""
@@ -236,7 +249,9 @@ class ProjectState:
     def _publish_rows(self, key: str, rows: list[dict[str, Any]]) -> Iterator[Outcome]:
         known = self.rows.setdefault(key, {})
         fresh = {(row["entry_key"], row["project_code"]): row for row in rows}
-        codes = {life_key[0] for life_key in self.lives.open_on.get(key, ()) if life_key[3] == "entry"}
+        codes = {life_key[0] for life_key in self.lives.open_on.get(key, ())
+                 if life_key[3] == "entry" and life_key[0] not in kpis.OWN_MONEY}
+        codes |= {life_key[0] for life_key in self.lives.naming.get(key, ()) if self.lives.lives[life_key].is_open}
         for place in [place for place in known if place not in fresh]:
             del known[place]
             self.cells.give(("entry", *place), {})
@@ -312,7 +327,8 @@ class ProjectState:
                 if lane:
                     lane.frontier = frontier
         elif table == "findings":
-            self.lives.restore_finding(value[1:]) if value[0] == "F" else self.lives.restore_life(value[1:])
+            kind, *row = value
+            {"F": self.lives.restore_finding, "L": self.lives.restore_life, "R": self.lives.restore_release}[kind](row)
         else:
             self.facts.restore(value)
 
@@ -362,7 +378,7 @@ class ProjectState:
     def _pairs(self) -> set[str]:
         """Pairs that this partition speaks for."""
         found = {subject for pair in self.facts.assignments for subject in affected.of_pair(self.facts, pair)}
-        return {subject for kind, subject in found if self.is_home(kind, subject)}
+        return {subject for kind, subject in found if kind == "pair" and self.is_home(kind, subject)}
 
     def _subjects(self, kind: str) -> list[str]:
         if kind == "entry":
@@ -385,6 +401,9 @@ class ProjectState:
         for found in sorted(self.lives.dirty_findings, key=repr):
             name = "F|" + "|".join(part or "" for part in found)
             yield "findings", name, ["F", *self.lives.finding_record(found)]
+        for entry in sorted(self.lives.dirty_released):
+            yield "findings", f"R|{entry}", ["R", entry, self.lives.released[entry]]
+        self.lives.dirty_released.clear()
         self.facts.forget_commits(horizon)
         self._dirty_records.clear()
         self.lives.dirty_lives.clear()

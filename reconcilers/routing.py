@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
 from zlib import crc32
+
+from tieout.reconcilers.changes import Change, Op
+
+COVERED: Final = "covered_invoice"  # no source sends it: it follows from coverage
+
+
+def covered_invoice(change: Change) -> Change:
+    """What a coverage says about its invoice, wherever the invoice is looked at: it is known what it covers."""
+    le_code, invoice_no, _ = change.key.split(":", 2)
+    said = {"le_code": le_code, "invoice_no": invoice_no}
+    return replace(change, entity=COVERED, key=f"{le_code}:{invoice_no}", op=Op.UPSERT, asserted=said,
+                   event_id=f"{change.event_id}#covered")
 
 
 def partition_of(key: str, partitions: int) -> int:

@@ -6,6 +6,7 @@ What is learned is kept as rows of one map, `tieout.xref.v1`, each row a text ke
     home|<entity>|<key>              the code whose partition holds the record, for ever (a re-code does not move it)
     root|<code>                      the first code of a re-keyed project: old and new go to one partition
     from|<source>|<topic>            a source that was met in a topic, where the configuration names another one
+    cover|<invoice>                  the first commit, in microseconds, at which it was known what an invoice covers
 
 A change that cannot be placed yet *needs* a row: the name of that row is all there is to know about waiting.
 """
@@ -106,6 +107,14 @@ class Identity:
         for row, topic in self.rows.items():
             if row.startswith("from|"):
                 yield row.removeprefix("from|").removesuffix(f"|{topic}"), topic
+
+    def learn_cover(self, change: Change) -> bool:
+        """Whether a coverage is the first of its invoice, by commit, that is seen here: then all have to hear of it."""
+        row = f"cover|{':'.join(change.key.split(':', 2)[:2])}"
+        if change.commit_us >= int(self.rows.get(row, change.commit_us + 1)):
+            return False
+        self._learn(row, str(change.commit_us))
+        return True
 
     # --- references ------------------------------------------------------------------------------------------------
 

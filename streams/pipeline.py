@@ -15,7 +15,7 @@ import orjson
 from tieout.codecs.errors import DecodeError
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Change
-from tieout.reconcilers.routing import partition_of
+from tieout.reconcilers.routing import covered_invoice, partition_of
 from tieout.streams.deadletters import Letter
 from tieout.streams.frames import FRAME_BYTES, FRAME_CHANGES, Framer, Moment, Outgoing, Watermarks
 from tieout.streams.identity import Identity, Need, Place, needs_met_by
@@ -240,6 +240,9 @@ class Pipeline:
                 learned += self._settle(rekey, by_id=False)
         if not wanted:
             return learned + self._filter(change)
+        if resolved.entity == "coverage" and self.identity.learn_cover(resolved):
+            for changes in map(self._changes.__getitem__, range(self._partitions)):
+                changes.append(covered_invoice(resolved))
         place, homes = self.identity.place(resolved)
         if isinstance(place, Need):
             return learned + self._wait(resolved, place)

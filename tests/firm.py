@@ -12,6 +12,7 @@ from tieout.reconcilers.engine import State, apply, settle
 from tieout.reconcilers.entities import ENTITIES, Axis
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
+from tieout.reconcilers.routing import covered_invoice
 
 SYSTEMS = ("ERP", "PSA", "SCHED", "TIME", "HCM", "CRM")
 
@@ -99,6 +100,22 @@ def posted(number: str, at: str, **more: Any) -> Change:
         worker_no="W1001", work_date=day("2026-03-10"), accounting_date=day("2026-03-10"), txn_type="COST",
         qty_s=27_000, voucher="V1")
     return change("ERP", "posted_labour", at, **{**asserted, **more})
+
+
+def invoice(number: str, at: str, state: str = "POSTED", *, net: int = 112_500, tax: int = 22_500,
+            covers: dict[str, int] | None = None, **more: Any) -> list[Change]:
+    """An invoice of the ERP with one line, in minor units, and what it covers: seconds by entry, at 150 an hour."""
+    head = dict(le_code="UK01", invoice_no=number)
+    asserted: dict[str, Any] = {**head, "type": "INVOICE", "customer_no": "C-ACME", "ccy": "GBP", "state": state,
+                                "billing_cycle_id": "2026-03", "net": [net, "GBP"], "tax": [tax, "GBP"], **more}
+    found = [change("ERP", "invoice", at, **asserted),
+             change("ERP", "invoice_line", at, **head, line_no=1, project_code="ACME-24017", net=[net, "GBP"])]
+    sign = -1 if asserted["type"] == "CREDIT_NOTE" else 1
+    for entry_number, seconds in (covers or {}).items():
+        cover = change("ERP", "coverage", at, **head, line_no=1, kind="TIME_ENTRY", target=f"TIME:{entry_number}",
+                       sign=sign, qty_s=seconds, amount=[seconds * 100 // 24, "GBP"])
+        found += [cover, covered_invoice(cover)]
+    return found
 
 
 class Firm:

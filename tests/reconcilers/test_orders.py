@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 import orjson
-from firm import SYSTEMS, assignment, change, day, entry, fixture, gbp, posted, rate, us
+from firm import SYSTEMS, assignment, change, day, entry, fixture, gbp, invoice, posted, rate, us
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,7 +49,50 @@ def business(seed: int) -> list[Change]:
         found += _work(rng, number)
     for number in range(4):
         found += _plan(rng, number)
+    return found + _doubts(rng, found)
+
+
+def _doubts(rng: random.Random, found: list[Change]) -> list[Change]:
+    """What checks 23, 30, 31 and 36 look at: rates that tie, time that repeats or overlaps, invoices that repeat."""
+    more = [rate("R-TIE", "SC", 130, "2026-03-05", effective_from=day("2026-01-01"))] if rng.random() < 0.4 else []
+    first = [c for c in found if c.entity == "time_entry" and c.system == "TIME" and c.op is Op.UPSERT]
+    for number, original in enumerate(rng.sample(first, 3)):
+        at = _minute(_instant(original), rng.randrange(1, 2_000))
+        said = {**original.asserted, "origin_id": f"D{number}", "state": rng.choice(("SUBMITTED", "APPROVED"))}
+        said["project_code"] = rng.choice((said["project_code"], "BETA-1"))
+        if rng.random() < 0.5:
+            said["qty_s"] = rng.choice((28_800, 36_000))
+        more.append(change("TIME", "time_entry", at, f"D{number}", **said))
+        if rng.random() < 0.5:
+            more.append(change("PSA", "time_entry", _minute(at, rng.randrange(1, 900)), f"D{number}", **{
+                **said, "billable": rng.random() < 0.7}))
+        if rng.random() < 0.3:
+            more.append(change("TIME", "time_entry", _minute(at, 600), f"D{number}", **{**said, "state": "REJECTED"}))
+    for number, key in enumerate(rng.sample([c.asserted["origin_id"] for c in first], 3)):
+        at = _minute("2026-03-12T08:00:00+00:00", rng.randrange(4_000))
+        more += _invoices(rng, number, key, at)
+    return more
+
+
+def _invoices(rng: random.Random, number: int, key: str, at: str) -> list[Change]:
+    """One invoice or two for an entry, with or without coverage, perhaps a credit."""
+    covers = {key: 27_000} if rng.random() < 0.7 else None
+    token = rng.choice((None, f"k{number}"))
+    found = invoice(f"X{number}", at, covers=covers, idempotency_key=token)
+    if rng.random() < 0.7:
+        later = _minute(at, rng.randrange(0, 300))
+        found += invoice(f"Y{number}", later, rng.choice(("DRAFT", "POSTED")), idempotency_key=token,
+                         covers=covers if rng.random() < 0.8 else None, net=rng.choice((112_500, 99_000)))
+    if covers and rng.random() < 0.5:
+        found += invoice(f"C{number}", _minute(at, 400), covers=covers, type="CREDIT_NOTE",
+                         corrects_invoice=rng.choice((f"X{number}", f"Y{number}", None)))
     return found
+
+
+def _instant(item: Change) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(item.commit_us / 1_000_000, UTC).isoformat()
 
 
 def _work(rng: random.Random, number: int) -> list[Change]:

@@ -16,6 +16,7 @@ from tieout.codecs.formats import codec
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Change
 from tieout.reconcilers.entities import ENTITIES, Axis, Reach
+from tieout.reconcilers.routing import COVERED
 from tieout.streams.identity import Identity
 from tieout.streams.parking import Parked, Parking, position
 from tieout.streams.pipeline import Batch, Limits, Pipeline, Reading
@@ -43,12 +44,12 @@ def by_id(offset: int, **row: Any) -> RawRecord:
 
 
 def sent(batches: Iterable[Batch]) -> dict[int, list[Change]]:
-    """The changes by project partition, in order."""
+    """The changes by project partition, in order, less what follows from others."""
     found: dict[int, list[Change]] = defaultdict(list)
     for batch in batches:
         for axis, partition, frame in batch.frames:
             if axis is Axis.PROJECT:
-                found[partition] += frame.changes
+                found[partition] += [change for change in frame.changes if change.entity != COVERED]
     return found
 
 
