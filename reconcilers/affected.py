@@ -217,6 +217,29 @@ def _commits_of(facts: Facts, entry: str) -> list[int]:
     return record.commits() if record else []
 
 
+def of_days(facts: Facts, entries: Iterable[str]) -> set[Subject]:
+    """On the worker axis: the entries, their days, and what else the worker has on these days and beside them."""
+    found: set[Subject] = set()
+    for key in entries:
+        found.add(("entry", key))
+        for worker, day in facts.days_of_entry(key):
+            found.add(("day", f"{worker}|{day}"))
+            found |= {("entry", other) for date in (day - 1, day, day + 1)
+                      for other in facts.entries_of_day.get((worker, date), ())}
+    return found
+
+
+def later_of_day(facts: Facts, kind: str, subject: str, instant: int) -> set[int]:
+    """On the worker axis: later commits of what a subject is compared with, and of masters that bear on it."""
+    if kind == "day":
+        worker, _, day = subject.rpartition("|")
+        keys = set(facts.entries_of_day.get((worker, int(day)), ()))
+    else:
+        keys = {key for found, key in of_days(facts, [subject]) if found == "entry"}
+    found = {commit for key in keys for commit in _commits_of(facts, key) if commit > instant}
+    return found.union(*(later_commits(facts, "entry", key, instant) for key in keys))
+
+
 def by_rename(facts: Facts, subjects: Iterable[Subject], instant: int) -> Iterator[tuple[str, str, int]]:
     """After two codes became one project as of an instant: (kind, subject, later commit) of entries that now meet."""
     for kind, subject in subjects:

@@ -148,6 +148,11 @@ class Facts:
         """Commits after the instant of records that more than one subject shares: (commit, identity)."""
         return self._commits[bisect_right(self._commits, (instant, _LAST)):]
 
+    def days_of_entry(self, key: str) -> Iterator[tuple[str, int]]:
+        """Workers and work dates that any versions of the entry asserted."""
+        record = self.records.get(("time_entry", key))
+        yield from product(record.said("worker_no"), record.said("work_date")) if record else ()
+
     def twins(self, key: str) -> set[str]:
         """Other entries that may be the same work: any version has the same project, worker, day and quantity."""
         record = self.records.get(("time_entry", key))

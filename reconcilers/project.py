@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
@@ -19,7 +19,7 @@ from tieout.reconcilers.matching import differs, weeks, window
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
 from tieout.reconcilers.quantities import exponent
-from tieout.reconcilers.routing import COVERED, partition_of
+from tieout.reconcilers.routing import COVERED, STANDING, partition_of
 from tieout.reconcilers.rules import RULES
 from tieout.reconcilers.timeline import FOREVER, local_day
 from tieout.reconcilers.watermarks import Watermarks
@@ -27,6 +27,8 @@ from tieout.reconcilers.watermarks import Watermarks
 _NAMESPACE: Final = uuid5(NAMESPACE_URL, "tieout:decision")
 _GUARDED: Final = ("TIME", "PSA", "ERP", "SCHED")  # whose staleness keeps an entry from being READY
 RowKey = tuple[str, str]  # entry, project
+Told = tuple[str, bool, bool, int | None]  # version, held, pending, when the last hold was lifted
+_FREE: Final[Told] = ("", False, False, None)
 
 
 def _minds_staleness(row: dict[str, Any]) -> bool:
@@ -37,12 +39,15 @@ def _minds_staleness(row: dict[str, Any]) -> bool:
 class ProjectState:
     """Facts, lives, entry rows and cells of one partition of the project axis."""
 
+    axis = Axis.PROJECT
+    rules = RULES
+
     def __init__(self, partition: int, partitions: int, policy: Policy) -> None:
         self.partition, self.partitions, self.policy = partition, partitions, policy
         self.facts = Facts()
         self.marks = Watermarks()
-        self.lives = Lives(RULES, self.is_home)
-        self.cells = Cells(Axis.PROJECT, partition)
+        self.lives = Lives(self.rules, self.is_home)
+        self.cells = Cells(self.axis, partition)
         self.counts: dict[str, dict[str, int]] = {}  # source|object -> applied, duplicate, stale
         self.rows: dict[str, dict[RowKey, dict[str, Any]]] = {}  # entry -> its published rows
         self._frame = ""  # the one that is being applied: producer and number
@@ -50,6 +55,8 @@ class ProjectState:
         self._day: int | None = None
         self._pending: set[str] = set()  # entries with a difference that is not decided yet
         self._suppressed: dict[FindingKey, str] = {}  # published as SUPPRESSED, with their ids
+        self.standings: dict[str, Told] = {}  # entry -> what the worker axis says about it
+        self._dirty_standings: set[str] = set()
         self._dirty_records: set[tuple[str, str]] = set()
         self._dirty_entries: set[str] = set()
         self._dirty_pairs: set[str] = set()
@@ -89,14 +96,26 @@ class ProjectState:
         lowest = self.marks.lowest()
         yield from self.cells.changed(self.marks.now_us, None if lowest == NEVER else lowest)
 
+    def _take_standing(self, change: Change) -> None:
+        """What the worker axis says about an entry: the newest word counts."""
+        known = self.standings.get(change.key)
+        if known is None or change.seq > known[0]:
+            said = change.asserted
+            self.standings[change.key] = (change.seq, said["held"], said["pending"], said["released_at"])
+            self._dirty_standings.add(change.key)
+            self._dirty_entries.add(change.key)
+
     def _put(self, change: Change) -> None:
+        if change.entity == STANDING:
+            self._take_standing(change)
+            return
         before = affected.by(self.facts, change)
         record, verdict = self.facts.put(change)
         self._count(change, verdict)
         if verdict == "duplicate":
             return
         self._dirty_records.add((record.entity, record.key))
-        subjects = before | affected.by(self.facts, change)
+        subjects = self._bearing(before | affected.by(self.facts, change))
         for kind, subject in subjects:
             self._touch(kind, subject, change.commit_us)
         if change.op is Op.REKEY or change.entity == "alias":
@@ -113,8 +132,15 @@ class ProjectState:
         elif kind != "project" and not self.is_home(kind, subject):
             return
         self.lives.touch(kind, subject, instant)
-        for later in affected.later_commits(self.facts, kind, subject, instant):
+        for later in self._later(kind, subject, instant):
             self.lives.touch(kind, subject, later)
+
+    def _bearing(self, found: set[affected.Subject]) -> set[affected.Subject]:
+        """Subjects of this axis among, or because of, those that were found."""
+        return found
+
+    def _later(self, kind: str, subject: str, instant: int) -> set[int]:
+        return affected.later_commits(self.facts, kind, subject, instant)
 
     def _count(self, change: Change, verdict: str) -> None:
         if change.entity == COVERED or (ENTITIES[change.entity].reach is Reach.BROADCAST and (
@@ -138,7 +164,7 @@ class ProjectState:
         """What waits for stale sources, published anew; what no longer waits has opened or never existed."""
         live = self._world(FOREVER, self.marks.now_us)
         self._count_cost(live)
-        found = dict(suppressed.find(live, self.lives, RULES, self._pending, self._stale, self.marks.now_us)
+        found = dict(suppressed.find(live, self.lives, self.rules, self._pending, self._stale, self.marks.now_us)
                      if self._stale else ())
         for key in sorted(self._suppressed.keys() - found.keys(), key=repr):
             finding = self.lives.findings.get(key)
@@ -151,7 +177,10 @@ class ProjectState:
 
     def _count_cost(self, live: AsOf) -> None:
         blamed = [source for source in stale_sources(self.policy, self.marks) if source.partition("/")[0] in _GUARDED]
-        self.cells.give("unevaluated", suppressed.cost(live, sorted(self._pending), blamed) if blamed else {})
+        self.cells.give("unevaluated", self._cost(live, blamed) if blamed else {})
+
+    def _cost(self, live: AsOf, blamed: list[str]) -> Mapping[Cell, Amount]:
+        return suppressed.cost(live, sorted(self._pending), blamed)
 
     # -- findings --------------------------------------------------------------------------------
 
@@ -227,6 +256,11 @@ class ProjectState:
                     holds.add(life.rule.hold)
                 else:
                     pending = True
+        _, held, waits, lifted = self.standings.get(key, _FREE)
+        if held:
+            holds.add("H17")
+        pending = pending or waits
+        released = max((at for at in (lifted, self.lives.released.get(key)) if at is not None), default=None)
         for life_key in (key for code in self.facts.codes(project_code)
                          for key in self.lives.of_subject.get(("project", code), ())):
             if self.lives.lives[life_key].is_open:
@@ -235,7 +269,7 @@ class ProjectState:
                 pending = True
         if not holds and not pending and self._stale.intersection(_GUARDED):
             holds.add("H19")
-        return billing.Standing(billing.ordered(holds), pending, self.lives.released.get(key))
+        return billing.Standing(billing.ordered(holds), pending, released)
 
     def _group_holds(self, life_key: tuple[str, str | None, str, str]) -> bool:
         """A rate that differs little holds its entries when the group's money is large."""
@@ -251,6 +285,7 @@ class ProjectState:
         fresh = {(row["entry_key"], row["project_code"]): row for row in rows}
         codes = {life_key[0] for life_key in self.lives.open_on.get(key, ())
                  if life_key[3] == "entry" and life_key[0] not in kpis.OWN_MONEY}
+        codes |= {"TIME_DUPLICATE"} if self.standings.get(key, _FREE)[1] else set()
         codes |= {life_key[0] for life_key in self.lives.naming.get(key, ()) if self.lives.lives[life_key].is_open}
         for place in [place for place in known if place not in fresh]:
             del known[place]
@@ -328,9 +363,13 @@ class ProjectState:
                     lane.frontier = frontier
         elif table == "findings":
             kind, *row = value
-            {"F": self.lives.restore_finding, "L": self.lives.restore_life, "R": self.lives.restore_release}[kind](row)
+            {"F": self.lives.restore_finding, "L": self.lives.restore_life, "R": self.lives.restore_release,
+             "S": self._restore_standing}[kind](row)
         else:
             self.facts.restore(value)
+
+    def _restore_standing(self, row: list[Any]) -> None:
+        self.standings[row[0]] = (row[1], row[2], row[3], row[4])
 
     def restored(self) -> None:
         """Rebuild indexes, due points, rows and cells; nothing of it is news."""
@@ -356,10 +395,10 @@ class ProjectState:
     def _requeue(self) -> None:
         """Points that had not been looked at: commits and dues after each lane's frontier."""
         for record in self.facts.records.values():
-            subjects = affected.of_record(self.facts, record)
+            subjects = self._bearing(affected.of_record(self.facts, record))
             for commit in set(record.commits()):
                 for kind, subject in subjects:
-                    if kind in ("entry", "project") or self.is_home(kind, subject):
+                    if kind == "project" or self.is_home(kind, subject):
                         self._requeue_point(kind, subject, commit)
         for lane in self.lives.lanes.values():
             for rule in lane.rules:
@@ -403,6 +442,9 @@ class ProjectState:
             yield "findings", name, ["F", *self.lives.finding_record(found)]
         for entry in sorted(self.lives.dirty_released):
             yield "findings", f"R|{entry}", ["R", entry, self.lives.released[entry]]
+        for entry in sorted(self._dirty_standings):
+            yield "findings", f"S|{entry}", ["S", entry, *self.standings[entry]]
+        self._dirty_standings.clear()
         self.lives.dirty_released.clear()
         self.facts.forget_commits(horizon)
         self._dirty_records.clear()

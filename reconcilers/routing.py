@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 from tieout.reconcilers.changes import Change, Op
 
 COVERED: Final = "covered_invoice"  # no source sends it: it follows from coverage
+STANDING: Final = "standing"  # nor this: the worker axis's word on a time entry, brought back by ingest
+
+
+def standing(row: Mapping[str, Any]) -> Change:
+    """A row of `standing.state` as the change that the entry's home partition takes."""
+    said = {name: row[name] for name in ("held", "pending", "released_at")}
+    return Change(STANDING, row["entry_key"], Op.UPSERT, "WORKER/axis", row["entry_key"], row["as_of"],
+                  f"{row['version']:020}", said)
 
 
 def covered_invoice(change: Change) -> Change:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, datetime
 from itertools import count
 from typing import Any
 
 from tieout.reconcilers.changes import Change, Frame, Op
-from tieout.reconcilers.engine import State, apply, settle
+from tieout.reconcilers.engine import READS_OF_WORKER, State, apply, settle
 from tieout.reconcilers.entities import ENTITIES, Axis
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
-from tieout.reconcilers.routing import covered_invoice
+from tieout.reconcilers.routing import covered_invoice, standing
 
 SYSTEMS = ("ERP", "PSA", "SCHED", "TIME", "HCM", "CRM")
 
@@ -124,6 +125,7 @@ class Firm:
     def __init__(self, policy: Policy | None = None, partitions: int = 1, systems: Iterable[str] = SYSTEMS) -> None:
         policy = policy or Policy()
         self.states = [State(Axis.PROJECT, number, partitions, policy) for number in range(partitions)]
+        self.states += [State(Axis.WORKER, number, partitions, policy) for number in range(partitions)]
         self.states.append(State(Axis.CONTROL, 0, 1, policy))
         self.systems = tuple(systems)
         self.outcomes: list[Outcome] = []
@@ -138,17 +140,27 @@ class Firm:
             {f"raw.{system}/0": us(mark) for system, mark in (marks or {}).items()},
             {f"{system}/one": [f"raw.{system}/0"] for system in self.systems},
             fresh=tuple(f"{system}/one" for system in self.systems) if fresh else ())
-        for state in self.states:
-            self.outcomes += apply(state, frame) + settle(state)
-        return self
+        return self._give(frame)
 
     def until(self, instant: str, stale: Iterable[str] = ()) -> Firm:
         """A tick that moves the clock and, with it, the watermark of every system that is not stale."""
         frame = Frame("test", next(self._numbers), us(instant), sources={
             f"{system}/one": [f"raw.{system}/0"] for system in self.systems},
             fresh=tuple(f"{system}/one" for system in self.systems if system not in set(stale)))
+        return self._give(frame)
+
+    def _give(self, frame: Frame) -> Firm:
+        """The frame to every state, the worker axis first; what it says about entries goes with it to the others."""
+        by_worker = [state for state in self.states if state.axis is Axis.WORKER]
+        seen = tuple(c for c in frame.changes if c.entity in READS_OF_WORKER)
+        back: list[Change] = []
+        for state in by_worker:
+            outcomes = apply(state, replace(frame, changes=seen)) + settle(state)
+            back += [standing(outcome.row) for outcome in outcomes if outcome.output is Output.STANDING and outcome.row]
+            self.outcomes += outcomes
         for state in self.states:
-            self.outcomes += apply(state, frame) + settle(state)
+            if state not in by_worker:
+                self.outcomes += apply(state, replace(frame, changes=(*frame.changes, *back))) + settle(state)
         return self
 
     def now(self, output: Output) -> dict[str, dict[str, Any]]:

@@ -90,7 +90,8 @@ def _covered(world: AsOf, invoice: str) -> bool:
     return record is not None and any(commit <= world.instant for commit in record.commits())
 
 
-def _why(world: AsOf, key: str, header: Mapping[str, Any], other: str, theirs: Mapping[str, Any]) -> tuple[str, str] | None:
+def _why(world: AsOf, key: str, header: Mapping[str, Any], other: str,
+         theirs: Mapping[str, Any]) -> tuple[str, str] | None:
     """The facet, and in words what the two have in common; None if they are not the same."""
     token = header.get("idempotency_key")
     if token and token == theirs.get("idempotency_key"):
