@@ -22,6 +22,8 @@ class Output(StrEnum):
 STATE_OUTPUTS = (Output.FINDING_STATE, Output.TIME_ENTRY_STATE, Output.KPI_STATE, Output.SOURCE_STATE,
                  Output.STANDING)
 
+PUBLISHED = tuple(output for output in Output if output is not Output.STANDING)  # what readers are told
+
 
 class Outcome(NamedTuple):
     """One row for one output topic. `row` None is a tombstone (state topics only)."""

@@ -75,17 +75,19 @@ class Framer:
         self._numbers: dict[tuple[Axis, int], int] = defaultdict(int)
         self._before: Moment | None = None
 
-    def frames(self, changes: Mapping[int, Sequence[Change]], moment: Moment, counts: Counts) -> list[Outgoing]:
-        """One frame or more for each project partition, then one for control.
+    def frames(self, changes: Mapping[int, Sequence[Change]], moment: Moment, counts: Counts,
+               by_worker: Mapping[int, Sequence[Change]]) -> list[Outgoing]:
+        """One frame or more for each partition of the project and the worker axis, then one for control.
 
         Only the last frame of a partition states the new moment: the changes that it speaks of are all before it.
         """
         before = self._before or moment._replace(watermarks={}, fresh=())
         out: list[Outgoing] = []
-        for partition in range(self.partitions):
-            *full, last = self._chunks(changes.get(partition, ()))
-            out += [self._frame(Axis.PROJECT, partition, before, chunk) for chunk in full]
-            out.append(self._frame(Axis.PROJECT, partition, moment, last))
+        for axis, of_axis in ((Axis.PROJECT, changes), (Axis.WORKER, by_worker)):
+            for partition in range(self.partitions):
+                *full, last = self._chunks(of_axis.get(partition, ()))
+                out += [self._frame(axis, partition, before, chunk) for chunk in full]
+                out.append(self._frame(axis, partition, moment, last))
         out.append(self._frame(Axis.CONTROL, 0, moment, (), counts))
         self._before = moment
         return out

@@ -15,6 +15,7 @@ import orjson
 from tieout.codecs.errors import DecodeError
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Change
+from tieout.reconcilers.engine import READS_OF_WORKER
 from tieout.reconcilers.routing import covered_invoice, partition_of
 from tieout.streams.deadletters import Letter
 from tieout.streams.frames import FRAME_BYTES, FRAME_CHANGES, Framer, Moment, Outgoing, Watermarks
@@ -103,6 +104,7 @@ class Pipeline:
         self._partitions = partitions
         self._framer = Framer(producer, partitions, changes=limits.changes, size=limits.size)
         self._changes: dict[int, list[Change]] = defaultdict(list)
+        self._by_worker: dict[int, list[Change]] = defaultdict(list)
         self._letters: list[Letter] = []
         self._rejected: Counter[tuple[str, str]] = Counter()
         self._counted = False
@@ -129,6 +131,13 @@ class Pipeline:
         """Frames without changes: they move the processing instant, and tell readers that ingest lives."""
         self.now_us = max(self.now_us, now_us or 0)
         return self._batch(fresh)
+
+    def deliver(self, standings: Iterable[Change]) -> Batch:
+        """Frames with what the worker axis says about entries, for every partition: it is little, and goes by key."""
+        for change in standings:
+            for partition in range(self._partitions):
+                self._changes[partition].append(change)
+        return self._batch()
 
     def restored(self) -> None:
         """Once, after the rows of `identity` and `parking` are restored: release what a crash left waiting."""
@@ -248,7 +257,17 @@ class Pipeline:
             return learned + self._wait(resolved, place)
         for partition in self._partitions_of(place):
             self._changes[partition].append(resolved)
+        if resolved.entity in READS_OF_WORKER:
+            for partition in self._of_workers(resolved, place):
+                self._by_worker[partition].append(resolved)
         return learned + homes
+
+    def _of_workers(self, change: Change, place: Place) -> Iterable[int]:
+        """Partitions of the worker axis: of the entry's worker, or all of them."""
+        if place.code is None:
+            return range(self._partitions)
+        worker = self.identity.worker_of(change)
+        return () if worker is None else (partition_of(worker, self._partitions),)
 
     def _partitions_of(self, place: Place) -> Iterable[int]:
         return range(self._partitions) if place.code is None else (partition_of(place.code, self._partitions),)
@@ -279,9 +298,10 @@ class Pipeline:
     def _batch(self, fresh: tuple[str, ...] = ()) -> Batch:
         moment = Moment(self.now_us, self.watermarks.vector(), self.sources, fresh)
         counts = {name: dict(totals) for name, totals in self.totals.items()} if self._counted else {}
-        batch = Batch(self._framer.frames(self._changes, moment, counts), self._letters, self.parking.drain(),
-                      self.identity.drain(), self._rejected)
-        self._changes, self._letters, self._rejected = defaultdict(list), [], Counter()
+        frames = self._framer.frames(self._changes, moment, counts, self._by_worker)
+        batch = Batch(frames, self._letters, self.parking.drain(), self.identity.drain(), self._rejected)
+        self._changes, self._by_worker = defaultdict(list), defaultdict(list)
+        self._letters, self._rejected = [], Counter()
         self._counted = False
         return batch
 

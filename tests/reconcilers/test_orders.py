@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -49,7 +50,8 @@ def business(seed: int) -> list[Change]:
         found += _work(rng, number)
     for number in range(4):
         found += _plan(rng, number)
-    return found + _doubts(rng, found)
+    in_order = sorted(found + _doubts(rng, found), key=lambda c: c.commit_us)
+    return [replace(item, seq=f"{number:012}") for number, item in enumerate(in_order)]  # tokens as a source gives them
 
 
 def _doubts(rng: random.Random, found: list[Change]) -> list[Change]:
@@ -223,7 +225,7 @@ class Run:
     def _targets(self, item: Change) -> list[int]:
         """Indexes of the states: those of the project axis, then those of the worker axis."""
         if item.entity == STANDING:
-            return [partition_of(self.homes[item.key], self.partitions)]
+            return list(range(self.partitions))
         heard = item.entity in READS_OF_WORKER
         if ENTITIES[item.entity].reach is Reach.BROADCAST:
             return list(range(self.partitions * (2 if heard else 1)))
