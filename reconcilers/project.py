@@ -20,7 +20,7 @@ from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
 from tieout.reconcilers.quantities import exponent
 from tieout.reconcilers.routing import COVERED, STANDING, partition_of
-from tieout.reconcilers.rules import RULES
+from tieout.reconcilers.rules import RULES, in_force
 from tieout.reconcilers.timeline import FOREVER, local_day
 from tieout.reconcilers.watermarks import Watermarks
 
@@ -46,7 +46,7 @@ class ProjectState:
         self.partition, self.partitions, self.policy = partition, partitions, policy
         self.facts = Facts()
         self.marks = Watermarks()
-        self.lives = Lives(self.rules, self.is_home)
+        self.lives = Lives(in_force(self.rules, policy), self.is_home)
         self.cells = Cells(self.axis, partition)
         self.counts: dict[str, dict[str, int]] = {}  # source|object -> applied, duplicate, stale
         self.rows: dict[str, dict[RowKey, dict[str, Any]]] = {}  # entry -> its published rows
@@ -164,7 +164,8 @@ class ProjectState:
         """What waits for stale sources, published anew; what no longer waits has opened or never existed."""
         live = self._world(FOREVER, self.marks.now_us)
         self._count_cost(live)
-        found = dict(suppressed.find(live, self.lives, self.rules, self._pending, self._stale, self.marks.now_us)
+        rules = self.lives.rules.values()
+        found = dict(suppressed.find(live, self.lives, rules, self._pending, self._stale, self.marks.now_us)
                      if self._stale else ())
         for key in sorted(self._suppressed.keys() - found.keys(), key=repr):
             finding = self.lives.findings.get(key)

@@ -52,6 +52,7 @@ class Options:
     shuffle: int | None = None
     duplicate: float = 0.0
     partitions: int = 1
+    policy: Policy | None = None  # the firm's decisions, where no configuration states them
 
 
 @dataclass(slots=True)
@@ -137,7 +138,7 @@ class _Run:
             self._readings, sources=found.sources(), partitions=options.partitions, producer=PRODUCER, reads=READS,
             otherwise=otherwise, closed=True,
         )
-        policy = Policy.from_mapping(settings.policy) if settings else Policy()
+        policy = Policy.from_mapping(settings.policy) if settings else options.policy or Policy()
         self._states = {(Axis.CONTROL, 0): State(Axis.CONTROL, 0, 1, policy)} | {
             (axis, number): State(axis, number, options.partitions, policy)
             for axis in (Axis.PROJECT, Axis.WORKER) for number in range(options.partitions)

@@ -9,6 +9,8 @@ from typing import Any
 
 import duckdb
 
+from tieout.reconcilers.policy import Policy
+
 Rows = dict[tuple[Any, ...], dict[str, Any]]
 
 ENTRY_COLUMNS = (
@@ -63,6 +65,8 @@ CHECKS = (
     "TIME_WITHOUT_ASSIGNMENT",
     "SOURCE_STALE",
 )  # those that the oracle knows; of others it says nothing
+UNKNOWN = ("RATE_AMBIGUOUS", "TIME_OUTSIDE_ASSIGNMENT", "TIME_DUPLICATE", "INVOICE_DUPLICATE")
+POLICY = Policy(checks_off=UNKNOWN)  # what other checks hold, the oracle would miss
 STREAMED_FINDINGS = """SELECT code, facet, business_key, episode, status, epoch_us(onset_at) AS onset_us,
     epoch_us(deadline_at) AS deadline_us, epoch_us(resolved_at) AS resolved_us, impact_s, impact_minor, currency,
     estimated, entries_count
