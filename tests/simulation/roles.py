@@ -184,9 +184,9 @@ class Worker:
         self._held.clear()
 
     def states(self) -> Iterator[Any]:
-        """The reconcilers' states of the project axis."""
+        """The reconcilers' states of the project and the worker axis."""
         for place, (shard, _) in self._held.items():
-            if place.axis is Axis.PROJECT:
+            if place.axis is not Axis.CONTROL:
                 yield shard._state._part  # type: ignore[attr-defined]
 
     def give(self, place: Place, orderly: bool) -> None:
