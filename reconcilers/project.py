@@ -109,18 +109,23 @@ class ProjectState:
         if change.entity == STANDING:
             self._take_standing(change)
             return
-        before = affected.by(self.facts, change)
+        before = self._bearing(affected.by(self.facts, change))
         record, verdict = self.facts.put(change)
         self._count(change, verdict)
         if verdict == "duplicate":
             return
         self._dirty_records.add((record.entity, record.key))
-        subjects = self._bearing(before | affected.by(self.facts, change))
-        for kind, subject in subjects:
+        after = self._bearing(affected.by(self.facts, change))
+        for kind, subject in before | after:
             self._touch(kind, subject, change.commit_us)
+        # An older version that arrives late may tell whom the newer ones are about.
+        later = [commit for commit in record.commits() if commit > change.commit_us]
+        for kind, subject in after - before if later else ():
+            for commit in later:
+                self._touch(kind, subject, commit)
         if change.op is Op.REKEY or change.entity == "alias":
-            for kind, subject, later in affected.by_rename(self.facts, subjects, change.commit_us):
-                self.lives.touch(kind, subject, later)
+            for kind, subject, commit in affected.by_rename(self.facts, before | after, change.commit_us):
+                self.lives.touch(kind, subject, commit)
 
     def _touch(self, kind: str, subject: str, instant: int) -> None:
         if kind == "entry":

@@ -26,7 +26,9 @@ ROLES: Final[Mapping[str, str]] = {
     "worker": "tieout.streams.worker",
     "sink": "tieout.streams.sinks.sink",
     "api": "tieout.streams.api.server",
+    "audit": "tieout.streams.audit",
 }
+PIPELINE: Final = ("ingest", "worker", "sink", "api")  # what it takes to see numbers
 FAILED, CONFIGURATION, UNREACHABLE = 1, 3, 4
 _WATCH_S: Final = 0.2
 

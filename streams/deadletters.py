@@ -1,13 +1,15 @@
 """Records that could not be read: kept as raw bytes with reason and hint, listed, and sent once more when repaired.
 
 A letter's key is the record's origin ("topic/3/42"). Its headers are the record's own, Kafka Connect's
-`__connect.errors.*`, and ours; `tieout_status` is there only on the marker that follows a letter once it was replayed.
+`__connect.errors.*`, and ours; `tieout_status` is there only on a marker that follows a letter: it was replayed, parked
+(its repair takes time: it is nobody's alarm) or dropped (it is given up, with a reason and a name).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieout.streams import clock
@@ -24,9 +26,23 @@ Header = tuple[str, bytes | None]
 CONNECT: Final = "__connect.errors."
 OURS: Final = "tieout_"
 REPLAYED_FROM: Final = "tieout_replayed_from"  # on a raw record that was sent once more
-REPLAYED: Final = "REPLAYED"
+ATTEMPT: Final = "tieout_attempt"  # on the same: how often it was sent, the first time not counted
 _STAGE: Final = "VALUE_CONVERTER"
 _TIMEOUT_S: Final = 15.0
+
+
+class Status(StrEnum):
+    """What became of a letter."""
+
+    OPEN = "OPEN"
+    PARKED = "PARKED"
+    REPLAYED = "REPLAYED"
+    DROPPED = "DROPPED"
+
+    @property
+    def over(self) -> bool:
+        """Whether the letter is done with."""
+        return self in (Status.REPLAYED, Status.DROPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +62,13 @@ class Letter:
     error: str = ""
     source: str = ""
     object: str = ""
-    replayed: bool = False
+    status: Status = Status.OPEN
+    note: str = ""  # why it was parked or dropped, and by whom
+
+    @property
+    def attempts(self) -> int:
+        """How often the record was replayed before it came here."""
+        return next((int(value or b"0") for name, value in self.headers if name == ATTEMPT), 0)
 
     @property
     def origin(self) -> str:
@@ -100,30 +122,45 @@ def _split(headers: Iterable[Header]) -> tuple[tuple[Header, ...], dict[str, byt
     own: list[Header] = []
     notes: dict[str, bytes] = {}
     for name, value in headers:
-        if name.startswith((CONNECT, OURS)) and name != REPLAYED_FROM:
+        if name.startswith((CONNECT, OURS)) and name not in (REPLAYED_FROM, ATTEMPT):
             notes[name] = value or b""
         else:
             own.append((name, value))
     return tuple(own), notes
 
 
-def is_marker(headers: Iterable[Header]) -> bool:
-    """Whether a record only says that the letter of the same key was replayed."""
-    return any(name == OURS + "status" for name, _ in headers)
+def marked(headers: Iterable[Header]) -> Status | None:
+    """What a marker says of the letter of the same key; None for a letter itself."""
+    return next((Status((value or b"").decode()) for name, value in headers if name == OURS + "status"), None)
 
 
-# --- reading and replaying -------------------------------------------------------------------------------------------
+def overtaken(letters: Iterable[Letter], chosen: Iterable[Letter]) -> dict[str, str]:
+    """Chosen origins by the older letter of the same topic and key that they would overtake: {chosen: older}."""
+    names = {letter.origin for letter in chosen}
+    waiting: dict[tuple[str, int, bytes | None], str] = {}
+    found: dict[str, str] = {}
+    for letter in letters:  # oldest first
+        at = (letter.topic, letter.partition, letter.key)
+        if letter.origin in names and at in waiting:
+            found[letter.origin] = waiting[at]
+        elif letter.origin not in names and not letter.status.over and letter.key is not None:
+            waiting.setdefault(at, letter.origin)
+    return found
+
+
+# --- reading, replaying, deciding ------------------------------------------------------------------------------------
 
 
 def read(settings: Settings) -> dict[str, Letter]:
-    """Every letter by origin, oldest first, replayed ones marked; raises KafkaException when the cluster is away."""
+    """Every letter by origin, oldest first, with its status; raises KafkaException when the cluster is away."""
     letters: dict[str, Letter] = {}
     for message in whole_topic(settings, DEAD_LETTER):
         headers = cast(list[Header], message.headers() or [])
-        if is_marker(headers):
+        if status := marked(headers):
             origin = (message.key() or b"").decode()
             if origin in letters:
-                letters[origin] = replace(letters[origin], replayed=True)
+                note = next(((value or b"").decode() for name, value in headers if name == OURS + "note"), "")
+                letters[origin] = replace(letters[origin], status=status, note=note)
         else:
             letter = letter_of(headers, message.value())
             letters[letter.origin] = letter
@@ -135,23 +172,44 @@ def replay(settings: Settings, letters: Iterable[Letter]) -> int:
 
     Two replays at a time are no danger: the second one fences the first, and reads its letters after that.
     """
-    from confluent_kafka import Producer
-
-    producer = Producer(settings.kafka_producer({"transactional.id": f"{settings.kafka.group}-dead-letters"}))
-    producer.init_transactions(_TIMEOUT_S)
+    producer = _producer(settings)
     sent = 0
     for letter in letters:
         producer.begin_transaction()
         _send(producer, letter)
+        _mark(producer, letter, Status.REPLAYED)
         producer.commit_transaction(_TIMEOUT_S)
         sent += 1
     return sent
 
 
+def decide(settings: Settings, letters: Iterable[Letter], status: Status, note: str) -> None:
+    """Park or drop letters, all at once; nothing is sent anywhere, the bytes stay as long as the topic keeps them."""
+    producer = _producer(settings)
+    producer.begin_transaction()
+    for letter in letters:
+        _mark(producer, letter, status, note)
+    producer.commit_transaction(_TIMEOUT_S)
+
+
+def _producer(settings: Settings) -> Producer:
+    from confluent_kafka import Producer
+
+    producer = Producer(settings.kafka_producer({"transactional.id": f"{settings.kafka.group}-dead-letters"}))
+    producer.init_transactions(_TIMEOUT_S)
+    return producer
+
+
 def _send(producer: Producer, letter: Letter) -> None:
-    at = str(clock.now_us()).encode()
-    headers = [*letter.headers, (REPLAYED_FROM, letter.origin.encode())]
+    own = [(name, value) for name, value in letter.headers if name not in (REPLAYED_FROM, ATTEMPT)]
+    headers = [*own, (REPLAYED_FROM, letter.origin.encode()), (ATTEMPT, str(letter.attempts + 1).encode())]
     producer.produce(letter.topic, key=letter.key, value=letter.value, partition=letter.partition,
                      headers=cast(Any, headers), timestamp=letter.ts_us // 1_000)
-    marker: list[Header] = [(OURS + "status", REPLAYED.encode()), (OURS + "replayed_us", at)]
+
+
+def _mark(producer: Producer, letter: Letter, status: Status, note: str = "") -> None:
+    marker: list[Header] = [
+        (OURS + "status", status.value.encode()), (OURS + "decided_us", str(clock.now_us()).encode()),
+        (OURS + "note", note.encode()),
+    ]
     producer.produce(DEAD_LETTER, key=letter.origin.encode(), value=b"", headers=cast(Any, marker))

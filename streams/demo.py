@@ -125,7 +125,7 @@ class Demo:
         return self._result(load(config), clock.monotonic_s() - begun_s)
 
     def _start(self, crew: Crew, config: Path) -> None:
-        ports = {role: free_port() for role in app.ROLES}
+        ports = {role: free_port() for role in app.PIPELINE}
         for role, port in ports.items():
             crew.start(role, app.command(role, config), {"TIEOUT_OPS__PORT": str(port)})
         deadline_s = clock.monotonic_s() + _READY_S

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -21,7 +22,7 @@ from tieout.codecs.errors import ConfigurationError
 from tieout.codecs.records import Headers, RawRecord
 from tieout.reconcilers.engine import READS
 from tieout.reconcilers.entities import Axis
-from tieout.streams import clock, sources
+from tieout.streams import clock, deadletters, sources
 from tieout.streams.alignment import Alignment, Ends, steps
 from tieout.streams.ingest_metrics import IngestMetrics
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
@@ -63,9 +64,20 @@ def run(settings: Settings) -> int:
     except TopicMissing as error:
         log.critical("%s", error)
         return UNREACHABLE
-    except (DeliveryFailed, RecordsLost, RecordsGone, TimeoutError) as error:
+    except (DeliveryFailed, RecordsLost, RecordsGone, TooManyLetters, TimeoutError) as error:
         log.critical("%s", error)
         return FAILED
+
+
+class TooManyLetters(RuntimeError):
+    """So many records cannot be read that going on would only hide it."""
+
+    def __init__(self, open_: int, most: int, reasons: Counter[str]) -> None:
+        commonest = ", ".join(f"{number}x {reason}" for reason, number in reasons.most_common(3))
+        super().__init__(
+            f"{open_} dead letters are open, dead_letters.most_open is {most} ({commonest}). Something changed at a "
+            "source or in a mapping: see 'tieout dlq list', mend it, then replay, park or drop them and start again."
+        )
 
 
 class RecordsGone(RuntimeError):
@@ -89,6 +101,7 @@ class IngestRole:
         self._pipeline: Pipeline | None = None
         self._id_map: IdMap | None = None
         self._now_us = 0  # of the last batch, whichever pipeline made it
+        self._open_letters: Counter[str] = Counter()  # by reason; those of other ingest processes as of our start
         self._paused = False
         self._last_batch_s = clock.monotonic_s()
         self._metrics = IngestMetrics()
@@ -123,6 +136,8 @@ class IngestRole:
     def _start(self) -> None:
         topics = [*sorted(self._readings), STANDINGS]
         self._wait_for(topics)
+        self._count_letters()
+        self._check_letters()
         cluster = self._consumer.list_topics(timeout=_TIMEOUT_S).cluster_id
         progress = GroupProgress(self._settings, self._settings.group("worker"))
         self._pressure = Pressure(progress, self._settings.ingest.max_ahead_bytes, lossy=forgets(cluster))
@@ -200,11 +215,23 @@ class IngestRole:
             self._last_batch_s, self._now_us = clock.monotonic_s(), pipeline.now_us
             self._outbox.deliver(batch)
             self._metrics.batch(pipeline, batch)
+            self._open_letters.update(letter.reason for letter in batch.dead_letters)
         if back:
             batch = pipeline.deliver(of_records(back))
             self._outbox.deliver(batch)
             self._metrics.batch(pipeline, batch)
         self._commit([*records, *back])
+        self._check_letters()
+
+    def _check_letters(self) -> None:
+        if self._open_letters.total() > self._settings.dead_letters.most_open:
+            self._count_letters()  # some may have been worked since
+            if (open_ := self._open_letters.total()) > (most := self._settings.dead_letters.most_open):
+                raise TooManyLetters(open_, most, self._open_letters)
+
+    def _count_letters(self) -> None:
+        letters = deadletters.read(self._settings).values()
+        self._open_letters = Counter(letter.reason for letter in letters if letter.status is deadletters.Status.OPEN)
 
     def _batches(self, pipeline: Pipeline, records: list[RawRecord]) -> Iterator[Batch]:
         """What a turn makes; on the log clock step by step, so that what is late for hours is seen to be."""

@@ -29,6 +29,7 @@ CounterName = Literal[
     "tieout_frames_produced",
     "tieout_outputs_produced",
     "tieout_sink_records",
+    "tieout_audit_failures",
 ]
 GaugeName = Literal[
     "tieout_parked_changes",
@@ -46,6 +47,10 @@ GaugeName = Literal[
     "tieout_kpi_last_update_timestamp_seconds",
     "tieout_snapshot_last_success_timestamp_seconds",
     "tieout_stream_clients",
+    "tieout_audit_missing_records",
+    "tieout_audit_unexpected_records",
+    "tieout_audit_repeated_events",
+    "tieout_audit_last_success_timestamp_seconds",
 ]
 HistogramName = Literal[
     "tieout_sync_latency_seconds",
@@ -79,6 +84,7 @@ COUNTERS: Final[dict[CounterName, Family]] = {
     "tieout_frames_produced": Family("Frames written, ticks included.", ("axis",)),
     "tieout_outputs_produced": Family("Rows written to output topics.", ("output",)),
     "tieout_sink_records": Family("Records committed to the analyst store.", ("output",)),
+    "tieout_audit_failures": Family("Comparisons of topics and store that could not be made."),
 }
 
 GAUGES: Final[dict[GaugeName, Family]] = {
@@ -103,6 +109,12 @@ GAUGES: Final[dict[GaugeName, Family]] = {
     "tieout_kpi_last_update_timestamp_seconds": Family("When a KPI's cells last changed.", ("kpi",)),
     "tieout_snapshot_last_success_timestamp_seconds": Family("End of the last snapshot published."),
     "tieout_stream_clients": Family("Open server-sent-event connections."),
+    "tieout_audit_missing_records": Family(
+        "Records of a topic that the store lacks, counted independently.", ("topic",)
+    ),
+    "tieout_audit_unexpected_records": Family("Rows of the store that the topic lacks.", ("topic",)),
+    "tieout_audit_repeated_events": Family("Events that a topic carries more than once.", ("topic",)),
+    "tieout_audit_last_success_timestamp_seconds": Family("End of the last comparison of topics and store."),
 }
 
 HISTOGRAMS: Final[dict[HistogramName, Family]] = {

@@ -7,7 +7,7 @@ JSON object that `Parked.to_record` writes, a tombstone once the change is relea
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +71,12 @@ class Parking:
 
     def release(self, row: str) -> list[Parked]:
         """What waited for a row that is known now, in order of arrival."""
-        released = sorted(self.waiting.pop(row, {}).values(), key=lambda parked: parked.arrival)
+        return self.release_all([row])
+
+    def release_all(self, rows: Iterable[str]) -> list[Parked]:
+        """What waited for any of these rows, in order of arrival."""
+        found = [parked for row in rows for parked in self.waiting.pop(row, {}).values()]
+        released = sorted(found, key=lambda parked: parked.arrival)
         for parked in released:
             name = position(parked.change)
             del self.needs[name]

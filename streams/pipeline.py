@@ -141,7 +141,8 @@ class Pipeline:
 
     def restored(self) -> None:
         """Once, after the rows of `identity` and `parking` are restored: release what a crash left waiting."""
-        self._release([need for need in self.parking.waiting if self.identity.meets(need)])
+        met = [need for need in self.parking.waiting if self.identity.meets(need)]
+        self._release(self._resettle(self.parking.release_all(met)))
 
     def learned(self, row: str, value: str) -> None:
         """A row that another ingest process wrote: take it over, and release what waits for it."""
@@ -285,9 +286,15 @@ class Pipeline:
         """Settle what waited for these rows, and what waited for the rows learned by that, and so on."""
         pending = deque(rows)
         while pending:
-            for parked in self.parking.release(pending.popleft()):
-                self._count(parked.change.source, parked.change.entity, "parked", -1)
-                pending += self._settle(parked.change, by_id=True)
+            pending += self._resettle(self.parking.release(pending.popleft()))
+
+    def _resettle(self, released: Iterable[Parked]) -> list[str]:
+        """Settle what no longer waits; returns the rows that were learned."""
+        learned: list[str] = []
+        for parked in released:
+            self._count(parked.change.source, parked.change.entity, "parked", -1)
+            learned += self._settle(parked.change, by_id=True)
+        return learned
 
     def _count(self, source: str, entity: str, fate: Fate, by: int = 1) -> None:
         self.totals[f"{source}|{entity}"][fate] += by

@@ -28,11 +28,11 @@ from tieout.reconcilers.policy import Policy, PolicyError
 from tieout.streams.layers import ConfigError, Key, Layers, Problem, read
 
 __all__ = [
-    "Api", "Checkpoint", "ConfigError", "Ingest", "Kafka", "Log", "Ops", "Problem", "Settings", "Sink", "Source",
-    "load",
+    "Api", "Checkpoint", "ConfigError", "DeadLetters", "Ingest", "Kafka", "Log", "Ops", "Problem", "Settings",
+    "Sink", "Source", "load",
 ]  # fmt: skip
 
-Role = Literal["ingest", "worker", "sink", "api", "simulate"]
+Role = Literal["ingest", "worker", "sink", "api", "audit", "simulate"]
 Format = Literal["canonical", "debezium-json", "debezium-json-schema"]
 def _scalar(value: Any) -> Any:
     if not isinstance(value, str | int | float | bool):
@@ -127,6 +127,13 @@ class Ingest(_Section):
     max_ahead_bytes: Positive = Field(default=3_000_000, description="Unread frames of a partition that stop ingest.")
 
 
+class DeadLetters(_Section):
+    """How many records may be put aside, and how often one is tried again."""
+
+    attempts: Positive = Field(default=5, description="Replays of one record; more need --force.")
+    most_open: Positive = Field(default=10_000, description="Open dead letters at which ingest stops: no accident.")
+
+
 class Log(_Section):
     """What a process writes to standard error."""
 
@@ -146,6 +153,7 @@ class Settings(_Section):
     checkpoint: Checkpoint = Checkpoint()
     ops: Ops = Ops()
     ingest: Ingest = Ingest()
+    dead_letters: DeadLetters = DeadLetters()
     log: Log = Log()
     _folder: Path = PrivateAttr(default=Path())
 

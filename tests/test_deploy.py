@@ -85,7 +85,7 @@ def test_every_role_is_scraped() -> None:
     """Each long-running role is a job whose target is its service."""
     jobs = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())["scrape_configs"]
     found = {job["job_name"]: job["dns_sd_configs"][0]["names"] for job in jobs if "dns_sd_configs" in job}
-    assert found == {f"tieout-{role}": [role] for role in ("ingest", "worker", "sink", "api")}
+    assert found == {f"tieout-{role}": [role] for role in ("ingest", "worker", "sink", "api", "audit")}
     assert set(re.findall(r'job="([\w-]+)"', (PROMETHEUS / "alerts.yml").read_text())) <= set(found)
 
 

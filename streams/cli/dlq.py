@@ -1,8 +1,8 @@
-"""`tieout dlq`: records that could not be read, why, and sending them once more after the cause is gone."""
+"""`tieout dlq`: records that could not be read and why; sending them once more, parking them, giving them up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -23,27 +23,29 @@ if TYPE_CHECKING:
     from tieout.streams.deadletters import Letter
     from tieout.streams.settings import Settings
 
-app = typer.Typer(help="Dead letters: list, show, replay.", no_args_is_help=True)
+app = typer.Typer(help="Dead letters: list, show, replay, park, drop.", no_args_is_help=True)
 
 Origin = Annotated[str, typer.Argument(metavar="ORIGIN", help="topic/partition/offset of the record.")]
 Origins = Annotated[list[str] | None, typer.Argument(metavar="[ORIGIN]…", help="Records by topic/partition/offset.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Only letters with this reason.")]
 Topic = Annotated[str | None, typer.Option("--topic", help="Only letters of this raw topic.")]
-Replayed = Annotated[bool, typer.Option("--replayed", help="Also those that were replayed.")]
-Every = Annotated[bool, typer.Option("--all", help="Every letter that was not replayed yet.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be sent, send nothing.")]
+Past = Annotated[bool, typer.Option("--replayed", help="Also those that were replayed or dropped.")]
+Every = Annotated[bool, typer.Option("--all", help="Every letter that is not done with.")]
+Force = Annotated[bool, typer.Option("--force", help="Also past the attempts, and past older letters of a key.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, do nothing.")]
+Note = Annotated[str, typer.Option("--note", help="Why, and who says so; it stays with the letter.")]
 
-_COLUMNS: Final = ("origin", "at", "source", "object", "reason", "hint", "replayed")
+_COLUMNS: Final = ("origin", "at", "source", "object", "reason", "hint", "status", "attempts", "note")
 _SHOWN_BYTES: Final = 2_000
 
 
 @app.command("list")
 def list_letters(
-    reason: Reason = None, topic: Topic = None, replayed: Replayed = False, config: Configuration = None,
+    reason: Reason = None, topic: Topic = None, replayed: Past = False, config: Configuration = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Dead letters, the oldest first."""
-    letters = _chosen(_letters(config).values(), reason, topic, replayed=replayed)
+    letters = _chosen(_letters(config).values(), reason, topic, past=replayed)
     print_rows("dlq.list", _COLUMNS, map(_row, letters), output)
 
 
@@ -61,38 +63,103 @@ def show(origin: Origin, config: Configuration = None, output: Output = Format.T
 
 @app.command("replay")
 def replay(
-    origins: Origins = None, reason: Reason = None, topic: Topic = None, every: Every = False, dry_run: DryRun = False,
-    config: Configuration = None, output: Output = Format.TABLE,
+    origins: Origins = None, reason: Reason = None, topic: Topic = None, every: Every = False, force: Force = False,
+    dry_run: DryRun = False, config: Configuration = None, output: Output = Format.TABLE,
 ) -> None:
-    """Send records once more to the topics that they came from; a record that was replayed is not sent again."""
-    if not origins and not (reason or topic or every):
-        raise failure("nothing chosen: name origins, --reason, --topic or --all", USAGE)
+    """Send records once more to the topics that they came from, in their order; what is done with is not sent again.
+
+    Refused as a whole where a record was tried too often, or would overtake an older letter of its key.
+    """
     settings = _load(config)
     letters = _read(settings)
-    for origin in origins or ():
-        _one(letters, origin)
-    named = [letter for letter in letters.values() if not origins or letter.origin in origins]
-    chosen = list(_chosen(named, reason, topic, replayed=False))
+    chosen = _named(letters, origins, reason, topic, every)
+    if not force:
+        _check_attempts(chosen, settings.dead_letters.attempts)
+        _check_order(letters, chosen)
     print_rows("dlq.replay", _COLUMNS, map(_row, chosen), output)
     if not dry_run:
         _send(settings, chosen)
 
 
-def _send(settings: Settings, letters: list[Letter]) -> None:
-    from confluent_kafka import KafkaException
+@app.command("park")
+def park(
+    note: Note, origins: Origins = None, reason: Reason = None, topic: Topic = None, every: Every = False,
+    dry_run: DryRun = False, config: Configuration = None, output: Output = Format.TABLE,
+) -> None:
+    """Put letters off: they no longer count as open, and can be replayed or dropped later."""
+    _decide("PARKED", note, origins, reason, topic, every, dry_run, config, output)
 
+
+@app.command("drop")
+def drop(
+    note: Note, origins: Origins = None, reason: Reason = None, topic: Topic = None, every: Every = False,
+    dry_run: DryRun = False, config: Configuration = None, output: Output = Format.TABLE,
+) -> None:
+    """Give letters up: what they say never reaches a number. The bytes stay in the topic until its retention ends."""
+    _decide("DROPPED", note, origins, reason, topic, every, dry_run, config, output)
+
+
+def _decide(
+    status: str, note: str, origins: list[str] | None, reason: str | None, topic: str | None, every: bool,
+    dry_run: bool, config: Path | None, output: Format,
+) -> None:
+    from tieout.streams.deadletters import Status, decide
+
+    if not note.strip():
+        raise failure("--note is empty: say why, and who decided it", USAGE)
+    settings = _load(config)
+    chosen = _named(_read(settings), origins, reason, topic, every)
+    print_rows(f"dlq.{'park' if status == Status.PARKED else 'drop'}", _COLUMNS, map(_row, chosen), output)
+    if not dry_run and chosen:
+        _guarded(lambda: decide(settings, chosen, Status(status), note))
+
+
+def _named(
+    letters: dict[str, Letter], origins: list[str] | None, reason: str | None, topic: str | None, every: bool
+) -> list[Letter]:
+    if not origins and not (reason or topic or every):
+        raise failure("nothing chosen: name origins, --reason, --topic or --all", USAGE)
+    for origin in origins or ():
+        _one(letters, origin)
+    named = [letter for letter in letters.values() if not origins or letter.origin in origins]
+    return list(_chosen(named, reason, topic, past=False))
+
+
+def _check_attempts(chosen: list[Letter], most: int) -> None:
+    if tired := [letter.origin for letter in chosen if letter.attempts >= most]:
+        raise failure(
+            f"{len(tired)} records were replayed {most} times and failed each time, e.g. {tired[0]}: mend the cause, "
+            "park or drop them, or say --force", FAILED)
+
+
+def _check_order(letters: dict[str, Letter], chosen: list[Letter]) -> None:
+    from tieout.streams.deadletters import overtaken
+
+    for origin, older in overtaken(letters.values(), chosen).items():
+        raise failure(
+            f"{origin} would overtake {older}, an older letter of the same key: replay both, drop the older one, or "
+            "say --force", FAILED)
+
+
+def _send(settings: Settings, letters: list[Letter]) -> None:
     from tieout.streams import deadletters
 
+    _guarded(lambda: deadletters.replay(settings, letters))
+
+
+def _guarded(do: Callable[[], object]) -> None:
+    from confluent_kafka import KafkaException
+
     try:
-        deadletters.replay(settings, letters)
+        do()
     except KafkaException as error:
         said = error.args[0].str()
-        raise failure(f"not all records were sent, go on with the same command: {said}", FAILED) from None
+        raise failure(f"not all of it was done, go on with the same command: {said}", FAILED) from None
 
 
-def _chosen(letters: Iterable[Letter], reason: str | None, topic: str | None, *, replayed: bool) -> Iterator[Letter]:
+def _chosen(letters: Iterable[Letter], reason: str | None, topic: str | None, *, past: bool) -> Iterator[Letter]:
     for letter in letters:
-        if reason in (None, letter.reason) and topic in (None, letter.topic) and (replayed or not letter.replayed):
+        if reason in (None, letter.reason) and topic in (None, letter.topic) and (past or not letter.status.over):
             yield letter
 
 
@@ -130,7 +197,8 @@ def _read(settings: Settings) -> dict[str, Letter]:
 
 
 def _row(letter: Letter) -> tuple[Any, ...]:
-    return (letter.origin, _at(letter), letter.source, letter.object, letter.reason, letter.hint, letter.replayed)
+    return (letter.origin, _at(letter), letter.source, letter.object, letter.reason, letter.hint, letter.status.value,
+            letter.attempts, letter.note)
 
 
 def _at(letter: Letter) -> str:

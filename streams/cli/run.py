@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from tieout.streams.cli.output import Format, print_rows
 
 app = typer.Typer(help="Run one role in this process.", no_args_is_help=True)
 
@@ -40,6 +43,36 @@ def sink(config: Config = None) -> None:
 def api(config: Config = None) -> None:
     """Serve KPIs, findings and sources over HTTP. As many processes as you like."""
     _role("api", config)
+
+
+@app.command()
+def audit(
+    config: Config = None,
+    once: Annotated[bool, typer.Option("--once", help="Compare once, print counts; exit 10 if they differ.")] = False,
+    output: Annotated[Format, typer.Option("-o", "--output", help="How --once prints.")] = Format.TABLE,
+) -> None:
+    """Count, independently, what the output topics say against what the store holds."""
+    if not once:
+        _role("audit", config)
+    from confluent_kafka import KafkaException
+
+    from tieout.streams.audit import compared
+    from tieout.streams.cli.exits import Exit
+    from tieout.streams.settings import load
+    from tieout.streams.sinks.reader import SnapshotMissing
+
+    try:
+        auditor = compared(load(config))
+    except (SnapshotMissing, KafkaException) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(Exit.UNREACHABLE) from None
+    print_rows("run.audit", ("topic", "partition", "hour", "ids"), auditor.report(), output)
+    for difference in auditor.found or ():
+        print(difference, file=sys.stderr)
+    if auditor.repeated:
+        print(f"{auditor.repeated} events come more than once", file=sys.stderr)
+    if auditor.found or auditor.repeated:
+        raise typer.Exit(Exit.UNHEALTHY)
 
 
 @app.command()

@@ -11,7 +11,7 @@ import polars as pl
 
 from tieout.reconcilers.outcomes import PUBLISHED, STATE_OUTPUTS, Output
 from tieout.schemas import avsc
-from tieout.streams.deadletters import is_marker, letter_of
+from tieout.streams.deadletters import letter_of, marked
 from tieout.streams.sinks.decode import Undecodable, decode_all, decode_one, unframed
 from tieout.streams.sinks.store import Batch, letter_key
 from tieout.streams.sinks.tables import DEAD_LETTER, OUTPUT_TABLES, PARKED, Table
@@ -87,7 +87,8 @@ class Intake:
         rows = []
         for message in messages:
             try:
-                rows.append(read(message))
+                if row := read(message):
+                    rows.append(row)
             except Undecodable as error:
                 self._refuse(message, error, table.name)
         self.batch.add_rows(table, rows)
@@ -149,12 +150,12 @@ def _headers(message: Message) -> list[tuple[str, bytes | None]]:
     return [(name, value.encode() if isinstance(value, str) else value) for name, value in pairs]
 
 
-def _dead_letter(message: Message) -> tuple[str, Mapping[str, Any] | None]:
-    """A letter as a row under its origin; the marker of a replayed one takes the row away."""
+def _dead_letter(message: Message) -> tuple[str, Mapping[str, Any] | None] | None:
+    """A letter as a row under its origin; the marker of one that is done with takes the row away."""
     headers = _headers(message)
-    if is_marker(headers):
-        return _key(message), None
     try:
+        if status := marked(headers):
+            return (_key(message), None) if status.over else None
         row = letter_of(headers, message.value()).to_row()
     except ValueError as error:
         raise Undecodable("wrong_shape", str(error)) from None

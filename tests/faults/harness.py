@@ -37,6 +37,7 @@ SESSION_MS: Final = 6_000
 KEYS: Final = 997  # a partition
 RESTART_SHARE: Final = 0.2  # of the rounds of a feed in the background after which it is another producer
 EXIT_AGAIN: Final = 70
+HOLDS_S: Final = 120.0  # a process on its way up, on a machine that does other things as well
 SEED: Final = int(os.environ.get("TIEOUT_TEST_SEED", "20260310"))
 KILLS: Final = int(os.environ.get("TIEOUT_TEST_KILLS", "3"))
 RESTARTS: Final = int(os.environ.get("TIEOUT_TEST_RESTARTS", "3"))
@@ -242,7 +243,7 @@ def applied(shared: Settings) -> bool:
         consumer.close()
 
 
-def wait_applied(shared: Settings, procs: list[Proc], timeout_s: float = 90.0) -> None:
+def wait_applied(shared: Settings, procs: list[Proc], timeout_s: float = 180.0) -> None:
     """Until every frame is in a checkpoint, with the processes supervised on the way."""
 
     def done() -> bool:

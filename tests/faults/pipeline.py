@@ -13,7 +13,7 @@ from typing import Any, Final
 import duckdb
 import orjson
 from confluent_kafka import Consumer, Producer, TopicPartition
-from faults.harness import SESSION_MS, Proc, environment, read_all, wait_until
+from faults.harness import HOLDS_S, SESSION_MS, Proc, environment, read_all, wait_until
 
 from tieout.codecs.avro import RowReader
 from tieout.codecs.framing import unframe
@@ -85,7 +85,7 @@ class Pipeline:
     def started(self, name: str) -> Proc:
         """A process once it is up: before that, SIGTERM ends Python itself."""
         proc = self.procs[name]
-        wait_until(lambda: "metrics and probes on" in proc.log_now(), 40, f"{name} is up", proc.tail)
+        wait_until(lambda: "metrics and probes on" in proc.log_now(), HOLDS_S, f"{name} is up", proc.tail)
         return proc
 
     def supervise(self) -> None:

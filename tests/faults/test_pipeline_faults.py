@@ -14,6 +14,7 @@ from faults.pipeline import ROLES, Pipeline, StoryFeed, blame, differences, repe
 
 from tieout.reconcilers.engine import TABLES
 from tieout.streams import topics
+from tieout.streams.audit import compared
 from tieout.streams.simulate.facts import TOPICS
 from tieout.streams.simulate.story import Story, tell
 
@@ -78,5 +79,6 @@ def judge(pipeline: Pipeline, feed: StoryFeed, story: Story) -> None:
     pipeline.settle()
     pipeline.stop()
     assert repeated_events(pipeline.settings) == []
+    assert compared(pipeline.settings).found == [], "topics and store differ by independent count"
     found = differences(pipeline.settings.sink.path, replayed(story, pipeline))
     assert found == {}, f"{blame(pipeline.settings)}; {found}"

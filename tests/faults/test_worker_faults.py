@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from faults import harness
 from faults.counting import POISON
-from faults.harness import KILLS, RESTARTS, SEED, SESSION_MS, Feed, Proc, wait_applied, wait_until
+from faults.harness import HOLDS_S, KILLS, RESTARTS, SEED, SESSION_MS, Feed, Proc, wait_applied, wait_until
 
 from tieout.reconcilers.entities import Axis
 from tieout.streams.settings import Settings
@@ -32,7 +32,7 @@ def test_killed_at_random_instants_under_load(shared: Settings, tmp_path: Path) 
         with feed.running(FRAMES_A_SECOND):
             for kill in range(KILLS):
                 if kill % 3:  # two of three while it works, one wherever it is on its way up
-                    wait_until(lambda: holds(worker), 40, "the worker holds partitions", worker.tail)
+                    wait_until(lambda: holds(worker), HOLDS_S, "the worker holds partitions", worker.tail)
                 time.sleep(chance.uniform(0.0, 1.2))
                 worker.kill()
                 worker.start()
@@ -49,7 +49,7 @@ def test_graceful_restarts_with_a_backlog(shared: Settings, tmp_path: Path) -> N
     with harness.workers(shared, tmp_path) as (worker,):
         for _ in range(RESTARTS):
             feed.send(60)
-            wait_until(lambda: holds(worker), 40, "the worker holds partitions", worker.tail)
+            wait_until(lambda: holds(worker), HOLDS_S, "the worker holds partitions", worker.tail)
             time.sleep(chance.uniform(0.0, 1.0))
             begun = time.monotonic()
             assert worker.stop(20) == 0, worker.tail()
@@ -69,7 +69,7 @@ def test_two_workers_join_and_leave(shared: Settings, tmp_path: Path) -> None:
             for round_ in range(max(2, RESTARTS // 5)):
                 second = harness.worker(shared, tmp_path, 1 + round_)
                 procs.append(second)
-                wait_until(partial(holds, second), 40, "the second worker holds partitions", second.tail)
+                wait_until(partial(holds, second), HOLDS_S, "the second worker holds partitions", second.tail)
                 time.sleep(chance.uniform(0.5, 2.0))
                 first = procs[0] if round_ % 2 else second
                 if chance.random() < 0.5:
@@ -85,7 +85,7 @@ def test_a_worker_paused_past_its_session_wakes_up_fenced(shared: Settings, tmp_
     """SIGSTOP long enough for the other to take over, then SIGCONT: what it held may not reach the outputs."""
     feed = Feed(shared, SEED)
     with harness.workers(shared, tmp_path, 2) as (first, second):
-        wait_until(lambda: holds(first) and holds(second), 40, "both hold partitions", first.tail)
+        wait_until(lambda: holds(first) and holds(second), HOLDS_S, "both hold partitions", first.tail)
         with feed.running(FRAMES_A_SECOND):
             for sleeper, other in ((first, second), (second, first)):
                 time.sleep(1.0)
@@ -166,7 +166,7 @@ def pause_until_taken_over(sleeper: Proc, other: Proc) -> None:
     time.sleep(1.0)
     before = holds_count(sleeper)
     sleeper.signal(signal.SIGCONT)
-    wait_until(lambda: holds_count(sleeper) > before, 40, "back in the group without a restart", sleeper.tail)
+    wait_until(lambda: holds_count(sleeper) > before, HOLDS_S, "back in the group without a restart", sleeper.tail)
 
 
 def holds(worker: Proc) -> bool:

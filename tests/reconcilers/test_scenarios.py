@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from firm import Firm, assignment, change, day, entry, fixture, gbp, posted, rate, us
 
@@ -218,3 +220,21 @@ def test_decisions_of_one_processing_instant_are_events_of_their_own() -> None:
     assert (first["decision"], first["unbilled_minor"], first["at"]) == (
         last["decision"], last["unbilled_minor"], last["at"])
     assert first["event_id"] != last["event_id"]
+
+
+@pytest.mark.parametrize("late_first", [False, True])
+def test_an_older_version_that_comes_late_tells_whom_the_newer_one_is_about(late_first: bool) -> None:
+    """The ERP's second message only says that the row is posted; which entry it is of stands in the first."""
+    it = firm().take(entry("TIME", "E1", "2026-03-10T10:00:00Z"),
+                     entry("PSA", "E1", "2026-03-10T10:00:00Z", source_rate=gbp(150)))
+    staged = posted("E1", "2026-03-10T11:00:00Z")
+    voucher = {name: staged.asserted[name] for name in ("voucher", "accounting_date")}
+    first = replace(staged, seq="1", asserted={k: v for k, v in staged.asserted.items() if k not in voucher})
+    second = replace(staged, seq="2", asserted=voucher, commit_us=us("2026-03-12T09:00:00Z"))
+    for one in (second, first) if late_first else (first, second):
+        it.take(one)
+    it.until("2026-03-14T10:00:00Z")
+    [found] = it.findings("TIME_LATE_TO_ERP")
+    assert (found["facet"], found["status"], found["resolved_at"]) == (
+        "POSTED", "RESOLVED_AUTO", us("2026-03-12T09:00:00Z"))
+    assert it.entry("E1")["state"] == "READY"

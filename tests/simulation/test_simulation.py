@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from simulation.roles import Sink, Worker
-from simulation.run import FIRMS, Kinds, natural, simulate, sweep, undisturbed
+from simulation.run import Kinds, natural, simulate, sweep, undisturbed
 from simulation.tiny import capture
 from simulation.world import Record
 from test_orders import answers as stored
@@ -33,7 +33,7 @@ def test_whatever_dies_the_answers_are_the_same() -> None:
 
 def test_there_is_something_to_lose() -> None:
     """The firms have entries in several states, findings and money."""
-    found = [(key, row) for firm in range(FIRMS) for key, row in undisturbed(firm).items()]
+    found = [(key, row) for firm in range(40) for key, row in undisturbed(firm).items()]
     assert len({row["state"] for (kind, *_), row in found if kind == "entry"}) >= 5
     assert len({key[1] for key, _ in found if key[0] == "finding"}) >= 5
     assert any(key[0] == "kpi" and "unbilled_value" in key for key, _ in found)

@@ -82,7 +82,7 @@ def _rekey(firm: Firm) -> None:
 
 
 def _watermarks(firm: Firm) -> None:
-    last = START + timedelta(days=DAYS + 6)
+    last = START + timedelta(days=firm.random.choice((DAYS + 6, 30)))  # some are cut off in the middle of their life
     for source in SYSTEMS:
         for through in (START, START + timedelta(days=2), START + timedelta(days=4), last):
             at = through + timedelta(seconds=LAG_S[source])

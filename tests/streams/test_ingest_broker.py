@@ -20,10 +20,11 @@ from tieout.reconcilers.changes import Change, Frame
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.routing import partition_of
 from tieout.streams import deadletters
+from tieout.streams.deadletters import Status
 from tieout.streams.frames import decode
-from tieout.streams.ingest import IngestRole, RecordsGone
+from tieout.streams.ingest import IngestRole, RecordsGone, TooManyLetters
 from tieout.streams.pressure import forgets
-from tieout.streams.settings import Role, Settings
+from tieout.streams.settings import DeadLetters, Role, Settings
 from tieout.streams.topicread import whole_topic
 from tieout.streams.topics import DEAD_LETTER, PARKED, XREF, changes_topic
 
@@ -233,14 +234,27 @@ def test_a_dead_letter_is_sent_once_more_and_then_marked(topics: Broker) -> None
     produce(topics, ("raw.erp", 0, b"{broken"))
     with running(settings):
         until(lambda: len(deadletters.read(settings)) == 1, "the letter is written")
-        pending = [letter for letter in deadletters.read(settings).values() if not letter.replayed]
+        pending = [letter for letter in deadletters.read(settings).values() if letter.status is Status.OPEN]
         assert deadletters.replay(settings, pending) == 1
-        assert next(letter.replayed for letter in deadletters.read(settings).values())
+        assert next(letter.status for letter in deadletters.read(settings).values()) is Status.REPLAYED
         until(lambda: len(deadletters.read(settings)) == 2, "still broken, it comes back as a letter of its own")
     first, again = deadletters.read(settings).values()
-    assert (first.origin, first.replayed) == ("raw.erp/0/0", True)
-    assert (again.value, again.replayed) == (b"{broken", False)
+    assert (first.origin, first.status, first.attempts) == ("raw.erp/0/0", Status.REPLAYED, 0)
+    assert (again.value, again.status, again.attempts) == (b"{broken", Status.OPEN, 1)
     assert (deadletters.REPLAYED_FROM, b"raw.erp/0/0") in again.headers
+
+
+def test_too_many_dead_letters_stop_it_and_parking_them_lets_it_go_on(topics: Broker) -> None:
+    """It says which reason is the commonest; a restart does not help before they are worked."""
+    settings = settings_for(topics).model_copy(update={"dead_letters": DeadLetters(most_open=2)})
+    produce(topics, *[("raw.erp", 0, b"{broken")] * 3)
+    for _ in range(2):
+        with pytest.raises(TooManyLetters, match=r"3 dead letters are open.*3x not_json.*tieout dlq list"):
+            IngestRole(settings).run()
+    deadletters.decide(settings, deadletters.read(settings).values(), Status.PARKED, "the ERP is being mended, Ann")
+    with running(settings):
+        produce(topics, ("raw.erp", 0, b"{broken again"))
+        until(lambda: len(deadletters.read(settings)) == 4, "it works, one more is no accident")
 
 
 def test_the_embedded_broker_is_known_to_forget(broker: Broker) -> None:

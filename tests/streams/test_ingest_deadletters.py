@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from tieout.streams.cli.dlq import app
-from tieout.streams.deadletters import CONNECT, Letter, is_marker, letter_of
+from tieout.streams.deadletters import ATTEMPT, CONNECT, Letter, Status, letter_of, marked, overtaken
 from tieout.streams.embedded import EmbeddedBroker
 from tieout.streams.topics import DEAD_LETTER
 
@@ -49,7 +49,7 @@ def test_the_headers_are_those_of_kafka_connect_and_ours() -> None:
     assert headers[f"{CONNECT}exception.message"] == b"found '{'"
     assert (headers["tieout_reason"], headers["tieout_hint"]) == (b"not_json", b"look")
     assert letter.origin == "erp.ax/1/42"
-    assert not is_marker(letter.to_headers())
+    assert marked(letter.to_headers()) is None
 
 
 def test_what_is_no_letter_is_refused() -> None:
@@ -125,12 +125,63 @@ def test_a_dry_run_sends_nothing(cluster: tuple[str, Path]) -> None:
 
 
 def test_a_replay_sends_the_record_as_it_was_and_only_once(cluster: tuple[str, Path]) -> None:
-    assert origins(dlq(cluster, "replay", "erp.ax/0/8", "-o", "json")) == ["erp.ax/0/8"]
+    assert origins(dlq(cluster, "replay", "erp.ax/0/8", "--force", "-o", "json")) == ["erp.ax/0/8"]
     assert origins(dlq(cluster, "replay", "erp.ax/0/8", "-o", "json")) == []
     assert arrived(cluster[0], "erp.ax") == [
-        (b"k", b"erp.ax:8", [("h", b"x"), ("tieout_replayed_from", b"erp.ax/0/8")], 1_772_442_000_000)]
+        (b"k", b"erp.ax:8", [("h", b"x"), ("tieout_replayed_from", b"erp.ax/0/8"), ("tieout_attempt", b"1")],
+         1_772_442_000_000)]
     assert origins(dlq(cluster, "list", "-o", "json")) == ["erp.ax/0/3", "time.kimai/0/1"]
     assert len(origins(dlq(cluster, "list", "-o", "json", "--replayed"))) == 3
+
+
+def test_a_replay_keeps_the_order_of_a_key(cluster: tuple[str, Path]) -> None:
+    """Both letters of the ERP have one key: the later one alone would overtake the earlier."""
+    refused = dlq(cluster, "replay", "erp.ax/0/8")
+    assert refused.exit_code == 1
+    assert "erp.ax/0/8 would overtake erp.ax/0/3" in refused.stderr
+    assert arrived(cluster[0], "erp.ax") == []
+    assert len(origins(dlq(cluster, "replay", "--topic", "erp.ax", "-o", "json"))) == 2
+    assert [value for _, value, _, _ in arrived(cluster[0], "erp.ax")] == [b"erp.ax:3", b"erp.ax:8"]
+
+
+def test_what_is_parked_can_be_replayed_and_what_is_dropped_cannot(cluster: tuple[str, Path]) -> None:
+    assert origins(dlq(cluster, "park", "erp.ax/0/3", "--note", "waits for AX, Ann", "-o", "json")) == ["erp.ax/0/3"]
+    assert origins(dlq(cluster, "drop", "time.kimai/0/1", "--note", "a test entry, Bob", "-o", "json")) == [ALL[2]]
+    assert origins(dlq(cluster, "list", "-o", "json")) == ALL[:2]
+    rows = json.loads(dlq(cluster, "list", "--replayed", "-o", "json").stdout)["rows"]
+    assert [(row["status"], row["note"]) for row in rows] == [
+        ("PARKED", "waits for AX, Ann"), ("OPEN", ""), ("DROPPED", "a test entry, Bob")]
+    assert origins(dlq(cluster, "replay", "--all", "-o", "json")) == ALL[:2]
+    assert arrived(cluster[0], "time.kimai") == []
+
+
+def test_a_decision_wants_a_reason(cluster: tuple[str, Path]) -> None:
+    assert dlq(cluster, "drop", "--all").exit_code == 2
+    assert "--note is empty" in dlq(cluster, "drop", "--all", "--note", " ").stderr
+    assert origins(dlq(cluster, "drop", "--all", "--note", "x", "--dry-run", "-o", "json")) == ALL
+    assert origins(dlq(cluster, "list", "-o", "json")) == ALL
+
+
+def test_a_record_that_fails_again_and_again_is_not_sent_for_ever(cluster: tuple[str, Path]) -> None:
+    tired = Letter("erp.ax", 0, 20, 0, None, b"x", ((ATTEMPT, b"5"),), "not_json", "look")
+    writer = Producer({"bootstrap.servers": cluster[0], "log_level": 0})
+    writer.produce(DEAD_LETTER, tired.value, tired.origin, headers=tired.to_headers())  # type: ignore[arg-type]
+    assert writer.flush(WAIT_S) == 0
+    refused = dlq(cluster, "replay", tired.origin)
+    assert refused.exit_code == 1
+    assert "replayed 5 times" in refused.stderr
+    assert origins(dlq(cluster, "replay", tired.origin, "--force", "-o", "json")) == [tired.origin]
+
+
+def test_only_open_letters_of_the_same_key_are_overtaken() -> None:
+    def letter(offset: int, key: bytes | None, status: Status = Status.OPEN) -> Letter:
+        return Letter("t", 0, offset, 0, key, b"", (), "r", "h", status=status)
+
+    every = [letter(1, b"a", Status.DROPPED), letter(2, b"a"), letter(3, b"b"), letter(4, b"a"), letter(5, None),
+             letter(6, None)]  # fmt: skip
+    assert overtaken(every, [every[3]]) == {"t/0/4": "t/0/2"}
+    assert overtaken(every, [every[1], every[3]]) == {}
+    assert overtaken(every, [every[2], every[5]]) == {}
 
 
 def test_a_replay_wants_to_be_told_what(cluster: tuple[str, Path]) -> None:

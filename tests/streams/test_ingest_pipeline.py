@@ -157,6 +157,24 @@ def test_what_a_crash_left_waiting_although_its_reference_is_known_is_released_a
     assert keys([second.tick()]) == ["ACME:1"]
 
 
+def test_what_a_crash_left_waiting_is_released_in_order_of_arrival() -> None:
+    """Whatever it waited for, and in whatever order the rows come from the topic."""
+    first = pipeline()
+    parked = first.take([
+        by_id(n, entity="wbs_task", id=f"t{n}", seq="1", project_code={"$ref": ["project", f"a{n}"]}, wbs_code="1")
+        for n in range(5)
+    ]).parked
+    xref = first.take([
+        by_id(5 + n, entity="project", id=f"a{n}", seq="2", project_code=f"P{n}") for n in range(5)
+    ]).xref
+    for order in (1, -1):
+        second = pipeline(*restored(xref, dict(list(parked.items())[::order])))
+        second.restored()
+        frames = [[change.key for change in out.frame.changes] for out in second.tick().frames]
+        assert sorted(key for frame in frames for key in frame) == [f"P{n}:1" for n in range(5)]
+        assert all(frame == sorted(frame) for frame in frames)
+
+
 def test_a_row_that_another_process_learned_releases_what_waits_here() -> None:
     ingest = pipeline()
     ingest.take([record("erp", 0, event("coverage.upserted", ERP, "c", {

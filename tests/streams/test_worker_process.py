@@ -13,7 +13,7 @@ import pytest
 from conftest import Broker
 from faults import harness
 from faults.counting import TABLES
-from faults.harness import Feed, Proc, counted, wait_applied, wait_until
+from faults.harness import HOLDS_S, Feed, Proc, counted, wait_applied, wait_until
 
 from tieout.streams.settings import Settings
 from tieout.streams.topics import desired
@@ -39,7 +39,7 @@ def worker(shared: Settings, tmp_path: Path) -> Iterator[Proc]:
 def test_stopped_in_a_backlog_it_goes_on_where_it_was(shared: Settings, worker: Proc) -> None:
     feed = Feed(shared, 1)
     feed.send(40)
-    wait_until(lambda: holds(worker), 40, "it holds partitions", worker.tail)
+    wait_until(lambda: holds(worker), HOLDS_S, "it holds partitions", worker.tail)
     assert worker.stop() == 0, worker.tail()
     worker.start()
     wait_applied(shared, [worker])
@@ -51,7 +51,7 @@ def test_killed_it_counts_the_same(shared: Settings, worker: Proc) -> None:
     feed = Feed(shared, 2)
     feed.send(60)
     for _ in range(2):
-        wait_until(lambda: holds(worker), 40, "it holds partitions", worker.tail)
+        wait_until(lambda: holds(worker), HOLDS_S, "it holds partitions", worker.tail)
         worker.kill()
         worker.start()
     wait_applied(shared, [worker])
