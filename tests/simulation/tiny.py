@@ -37,11 +37,12 @@ def capture(seed: int) -> tuple[RawRecord, ...]:
 
 def _overlap(firm: Firm) -> None:
     """A worker is in two projects at the same time; later, perhaps, one of the entries is withdrawn."""
+    day = START.date().isoformat()
     for number, project in enumerate(PROJECTS):
         at = START + timedelta(hours=30, minutes=number)
         row = {"origin_system": "TIME", "origin_id": f"X{number}"}
         begins = START + timedelta(hours=9 + number)
-        firm.say(TIME, "time_entry", at, **row, worker_no="W1", project_code=project, work_date=START.date().isoformat(),
+        firm.say(TIME, "time_entry", at, **row, worker_no="W1", project_code=project, work_date=day,
                  work_tz="Europe/London", start_at=f"{begins:%Y-%m-%dT%H:%M:%SZ}",
                  end_at=f"{begins + timedelta(hours=2):%Y-%m-%dT%H:%M:%SZ}", qty_s=7_200, quantum_s=60,
                  time_type="WORK", role_code="SA", billable=True, state="APPROVED")
