@@ -106,7 +106,7 @@ def posted(number: str, at: str, **more: Any) -> Change:
 def invoice(number: str, at: str, state: str = "POSTED", *, net: int = 112_500, tax: int = 22_500,
             covers: dict[str, int] | None = None, **more: Any) -> list[Change]:
     """An invoice of the ERP with one line, in minor units, and what it covers: seconds by entry, at 150 an hour."""
-    head = dict(le_code="UK01", invoice_no=number)
+    head: dict[str, Any] = dict(le_code="UK01", invoice_no=number)
     asserted: dict[str, Any] = {**head, "type": "INVOICE", "customer_no": "C-ACME", "ccy": "GBP", "state": state,
                                 "billing_cycle_id": "2026-03", "net": [net, "GBP"], "tax": [tax, "GBP"], **more}
     found = [change("ERP", "invoice", at, **asserted),

@@ -64,7 +64,8 @@ EXCESS = OUTSIDE._replace(facet="EXCESS", key="ACME-24017|W1001", seconds=9_000,
 KEY = Verdict("TIME_DUPLICATE", "KEY", "TIME:E2", 27_000, -112_500, "HIGH", "2026-03-10T14:30:00Z")
 OVERLAP = KEY._replace(facet="OVERLAP", seconds=7_200, minor=-20_000, opened="2026-03-10T14:02:00Z")
 LIMIT = KEY._replace(facet="DAY_LIMIT", key="W1001|2026-03-10", seconds=3_600, minor=-10_000)
-SPRING, AUTUMN = {"work_date": day("2026-03-29")}, {"work_date": day("2026-10-25")}  # clocks change in London
+SPRING: dict[str, Any] = {"work_date": day("2026-03-29")}  # the clocks of London go forward
+AUTUMN: dict[str, Any] = {"work_date": day("2026-10-25")}  # and back
 TWICE = Verdict("INVOICE_DUPLICATE", None, "UK01:I2", 27_000, -135_000, "CRITICAL", "2026-03-11T10:00:00Z")
 SAID = TWICE._replace(facet="CONTENT", seconds=0)
 FIRST, SECOND = "2026-03-11T09:00:00Z", "2026-03-11T10:00:00Z"

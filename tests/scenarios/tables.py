@@ -508,7 +508,7 @@ def _invoiced(firm: Capture, number: str, keys: list[str], *, at: str, seconds: 
     share = seconds * 15_000 // 3_600
     net, head = share * len(keys), {"le_code": "UK01", "invoice_no": number}
     whole: dict[str, Any] = {"type": "INVOICE", "customer_no": "C-ACME", "ccy": "GBP", "state": "POSTED", **more}
-    amounts = {"net": money(net), "tax": money(net // 5)}
+    amounts: dict[str, Any] = {"net": money(net), "tax": money(net // 5)}
     firm.put(ERP, "invoice", at=at, **head, **whole, **amounts, idempotency_key="REQ-7781", posted_at=at)
     firm.put(ERP, "invoice_line", at=at, **head, line_no=1, project_code=P, qty_s=seconds * len(keys), **amounts)
     for key in keys:
