@@ -200,12 +200,16 @@ _WIDE: Final = frozenset(("rate", "legal_entity", "billing_cycle", "alias"))
 def later_commits(facts: Facts, kind: str, subject: str, instant: int) -> set[int]:
     """Commit instants after `instant` of records that arrived before the subject but bear on it."""
     found = _of_twins(facts, subject, instant) if kind == "entry" else set()
+    return found | _later_masters(facts, kind, subject, instant)
+
+
+def _later_masters(facts: Facts, kind: str, subject: str, instant: int) -> set[int]:
     newer = facts.newer_masters(instant)
     if not newer:
-        return found
+        return set()
     interest = set(_bearing_on(facts, kind, subject))
     wide = _WIDE | {"calendar_day"} if kind in ("pair", "work") else _WIDE
-    return found | {commit for commit, identity in newer if identity[0] in wide or identity in interest}
+    return {commit for commit, identity in newer if identity[0] in wide or identity in interest}
 
 
 def _of_twins(facts: Facts, key: str, instant: int) -> set[int]:
@@ -218,14 +222,15 @@ def _commits_of(facts: Facts, entry: str) -> list[int]:
 
 
 def of_days(facts: Facts, entries: Iterable[str]) -> set[Subject]:
-    """On the worker axis: the entries, their days, and what else the worker has on these days and beside them."""
+    """On the worker axis: the entries, their twins and days, and what they may overlap there and on the days beside."""
     found: set[Subject] = set()
     for key in entries:
-        found.add(("entry", key))
+        found |= {("entry", other) for other in (key, *facts.twins(key))}
         for worker, day in facts.days_of_entry(key):
             found.add(("day", f"{worker}|{day}"))
-            found |= {("entry", other) for date in (day - 1, day, day + 1)
-                      for other in facts.entries_of_day.get((worker, date), ())}
+            for date in (day - 1, day, day + 1) if key in facts.timed else ():
+                found |= {("entry", other) for other in facts.entries_of_day.get((worker, date), ())
+                          if other in facts.timed}
     return found
 
 
@@ -237,7 +242,9 @@ def later_of_day(facts: Facts, kind: str, subject: str, instant: int) -> set[int
     else:
         keys = {key for found, key in of_days(facts, [subject]) if found == "entry"}
     found = {commit for key in keys for commit in _commits_of(facts, key) if commit > instant}
-    return found.union(*(later_commits(facts, "entry", key, instant) for key in keys))
+    if facts.newer_masters(instant):
+        found.update(*(_later_masters(facts, "entry", key, instant) for key in keys))
+    return found
 
 
 def by_rename(facts: Facts, subjects: Iterable[Subject], instant: int) -> Iterator[tuple[str, str, int]]:

@@ -311,6 +311,20 @@ class AsOf:
             found = self._entries[key] = self._entry(key)
         return found
 
+    def told(self, key: str, *attributes: str) -> Mapping[str, Any]:
+        """Some attributes of a time entry by ownership, without the rest of it; {} if its own system deleted it."""
+        record = self.facts.get("time_entry", key)
+        if record is None:
+            return {}
+        systems = record.systems()
+        owner = record.last("TIME" if "TIME" in systems else key.partition(":")[0], self.instant)
+        if owner is not None and owner.deleted:
+            return {}
+        views = {system: view for system in systems if (view := record.view(system, self.instant)) is not None}
+        order = self.policy.ownership.order
+        return {name: next((views[system][name] for system in order("time_entry", name)
+                            if system in views and name in views[system]), None) for name in attributes}
+
     def _entry(self, key: str) -> Entry:
         record = self.facts.get("time_entry", key)
         origin = key.partition(":")[0]
@@ -443,14 +457,13 @@ class AsOf:
         records += [self.facts.get("posted_labour", name) for name in self.facts.labour.get(key, ())]
         return {commit for record in records if record for commit in record.commits()}
 
-    def strayed(self, entry: Entry) -> bool:
-        """Whether the entry's home may be another partition than its project's: it was re-coded, or the project merged.
-
-        Checks that compare entries of one project leave it out: what they find may not depend on partitions.
-        """
-        record = self.facts.get("time_entry", entry.key)
+    def strayed(self, key: str, project_code: str) -> bool:
+        """Whether the home of an entry that is on the project now may be another partition: it was re-coded, or the
+        project merged. Checks that compare entries of one project leave it out, for what is found may not depend on
+        partitions."""
+        record = self.facts.get("time_entry", key)
         named = record.said("project_code", self.instant) if record else set()
-        return {self.facts.code(code, self.instant, merges=False) for code in named} != {entry.project_code}
+        return {self.facts.code(code, self.instant, merges=False) for code in named} != {project_code}
 
     def moved(self, entry: Entry) -> bool:
         """Whether more than one project was named for the entry by now: its home may be another project's partition."""

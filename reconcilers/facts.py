@@ -49,6 +49,9 @@ class Facts:
         self.entries_of_worker: dict[str, set[str]] = defaultdict(set)
         self.entries_of_day: dict[tuple[str, int], set[str]] = defaultdict(set)  # (worker, work date) -> entries
         self.entries_alike: dict[tuple[str, str, int, int], set[str]] = defaultdict(set)  # project, worker, day, s
+        self.timed: set[str] = set()  # entries of which any version has a beginning
+        self._likeness: dict[str, set[tuple[str, str, int, int]]] = {}  # entry -> its places in `entries_alike`
+        self._days_of_entry: dict[str, set[tuple[str, int]]] = defaultdict(set)
         self.projects_of_entry: dict[str, set[str]] = defaultdict(set)  # codes any version asserted, unresolved
         self.assignments: dict[Pair, set[str]] = defaultdict(set)
         self.pairs_of_assignment: dict[str, set[Pair]] = defaultdict(set)
@@ -150,15 +153,12 @@ class Facts:
 
     def days_of_entry(self, key: str) -> Iterator[tuple[str, int]]:
         """Workers and work dates that any versions of the entry asserted."""
-        record = self.records.get(("time_entry", key))
-        yield from product(record.said("worker_no"), record.said("work_date")) if record else ()
+        yield from self._days_of_entry.get(key, ())
 
     def twins(self, key: str) -> set[str]:
         """Other entries that may be the same work: any version has the same project, worker, day and quantity."""
-        record = self.records.get(("time_entry", key))
-        places = _likeness(record) if record else ()
-        found = {other for project, *rest in places for code in self.codes(project)
-                 for other in self.entries_alike.get((code, *rest), ())}  # type: ignore[arg-type]
+        found = {other for project, worker, day, qty_s in self._likeness.get(key, ()) for code in self.codes(project)
+                 for other in self.entries_alike.get((code, worker, day, qty_s), ())}
         return found - {key}
 
     def doubles(self, invoice: str) -> set[str]:
@@ -218,16 +218,21 @@ class Facts:
         if project := asserted.get("project_code"):
             self.projects_of_entry[record.key].add(project)
             self.entries_of_project[project].add(record.key)
+        if asserted.get("start_at") is not None:
+            self.timed.add(record.key)
         workers = record.said("worker_no") if asserted.keys() & _PLACES_OF_ENTRY else ()
         for worker in workers:
             self.entries_of_worker[worker].add(record.key)
             for day in record.said("work_date"):
                 self.entries_of_day[worker, day].add(record.key)
+                self._days_of_entry[record.key].add((worker, day))
             for project in record.said("project_code"):
                 self.entries_of_pair[project, worker].add(record.key)
                 self._pairs_of_entry[record.key].add((project, worker))
         if workers:
-            for place in _likeness(record):
+            places = self._likeness[record.key] = set(product(
+                *map(record.said, ("project_code", "worker_no", "work_date", "qty_s"))))
+            for place in places:
                 self.entries_alike[place].add(record.key)
 
     def _index_labour(self, record: Record, asserted: Any) -> None:
@@ -301,11 +306,6 @@ def _versions(record: Record) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _assertions(record: Record) -> Iterator[dict[str, Any]]:
     return (asserted for _, asserted in _versions(record))
-
-
-def _likeness(record: Record) -> Iterator[tuple[str, str, int, int]]:
-    """Every project, worker, day and quantity that any versions of a time entry asserted."""
-    return product(*map(record.said, ("project_code", "worker_no", "work_date", "qty_s")))
 
 
 def _renames(asserted: Any) -> bool:

@@ -47,7 +47,7 @@ def same_work(world: AsOf, key: str, *, strayed: bool) -> Iterator[Break]:
     if not _counts(entry):
         return
     twins = [twin for other in sorted(world.facts.twins(key)) if _is_double(world, entry, twin := world.entry(other))
-             and (world.strayed(entry) or world.strayed(twin)) is strayed]
+             and (_is_strayed(world, entry) or _is_strayed(world, twin)) is strayed]
     if not twins:
         return
     first = min(twins, key=lambda twin: _created(world, twin.key))
@@ -55,6 +55,10 @@ def same_work(world: AsOf, key: str, *, strayed: bool) -> Iterator[Break]:
     yield found_on(world, entry, "KEY", FOUR_HOURS, Side("TIME", first.key), Side("TIME", key), -_claimed_s(entry),
                    f"{place_text(entry)} repeats {first.key} of {made}: same worker, day, project, task, type, "
                    "quantity and note")
+
+
+def _is_strayed(world: AsOf, entry: Entry) -> bool:
+    return world.strayed(entry.key, entry.project_code)
 
 
 def _is_double(world: AsOf, entry: Entry, other: Entry) -> bool:

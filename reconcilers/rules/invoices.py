@@ -49,7 +49,7 @@ def _covered_twice(world: AsOf, entry: Entry, billed: list[Part], over_s: int) -
 
 def _group(world: AsOf, entry: Entry, invoice: str) -> str:
     """The invoice, where one partition sees all of it; else its share of a project, or of an entry that moved."""
-    if world.strayed(entry):
+    if world.strayed(entry.key, entry.project_code):
         return f"{invoice}|{entry.key}"
     lines = (world.facts.get("invoice_line", key) for key in world.facts.lines_of_invoice.get(invoice, ()))
     views = [view for line in lines if line and (view := world.merged(line))]

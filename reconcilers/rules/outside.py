@@ -73,12 +73,12 @@ def _logged(world: AsOf, pair: Pair, rows: list[Staffing]) -> Iterator[Logged]:
     """What counts against the plan; an entry that was re-coded counts nowhere, for its home may be elsewhere."""
     keys = {key for code in world.facts.codes(pair[0]) for key in world.facts.entries_of_pair.get((code, pair[1]), ())}
     for key in keys:
-        entry = world.entry(key)
-        day = entry.work_date
-        if (entry.approved and day is not None and (entry.project_code, entry.worker_no) == pair
-                and entry.merged.get("time_type") not in _NO_WORK and any(row.days.holds(day) for row in rows)
-                and not world.strayed(entry)):
-            yield Logged(day, key, entry.qty_s)
+        said = world.told(key, "state", "work_date", "project_code", "worker_no", "time_type", "qty_s")
+        day = said.get("work_date")
+        if (said.get("state") == "APPROVED" and day is not None and said["worker_no"] == pair[1]
+                and said["time_type"] not in _NO_WORK and any(row.days.holds(day) for row in rows)
+                and world.code(said["project_code"] or "") == pair[0] and not world.strayed(key, pair[0])):
+            yield Logged(day, key, said["qty_s"] or 0)
 
 
 def _planned(world: AsOf, pair: Pair, rows: list[Staffing], worked: Interval) -> int:
