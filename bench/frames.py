@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-import orjson
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
@@ -16,7 +15,7 @@ from tieout.reconcilers.engine import READS, TABLES
 from tieout.reconcilers.entities import Axis
 from tieout.streams import topics
 from tieout.streams.embedded import EmbeddedBroker
-from tieout.streams.frames import Outgoing
+from tieout.streams.frames import FRAME_CHANGES, Outgoing, encode
 from tieout.streams.pipeline import Pipeline, Reading
 from tieout.streams.settings import Settings
 from tieout.streams.simulate.story import tell
@@ -24,7 +23,7 @@ from tieout.streams.survey import survey
 
 EVENTS: Final = "bench.events.v1"
 ORDINARY_CHANGELOG: Final = "bench-ordinary-state-changelog"  # as Faust names it
-_RECORDS_A_BATCH: Final = 500
+_RECORDS_A_BATCH: Final = 4 * FRAME_CHANGES  # what ingest takes at once while there is a backlog
 
 
 def story_frames(partitions: int) -> list[Outgoing]:
@@ -72,10 +71,10 @@ def prefill(settings: Settings, frames: list[Outgoing], embedded: EmbeddedBroker
             future.result(30)
     producer = Producer(settings.kafka_producer({"queue.buffering.max.messages": 1_000_000}))
     for axis, partition, frame in frames:
-        producer.produce(topics.changes_topic(axis), orjson.dumps(frame.to_record()), partition=partition)
+        producer.produce(topics.changes_topic(axis), encode(frame), partition=partition)
     events = 0
     for partition, frame in single_events(frames):
-        producer.produce(EVENTS, orjson.dumps(frame.to_record()), frame.changes[0].key.encode(), partition=partition)
+        producer.produce(EVENTS, encode(frame), frame.changes[0].key.encode(), partition=partition)
         events += 1
     if left := producer.flush(60):
         raise RuntimeError(f"{left} records were not delivered within 60 s")

@@ -9,13 +9,12 @@ from typing import Any
 
 import faust
 import mode.loop
-import orjson
 
 from bench.frames import EVENTS
 from bench.stopwatch import Stopwatch
-from tieout.reconcilers.changes import Frame
 from tieout.reconcilers.entities import Axis
 from tieout.streams import settings
+from tieout.streams.frames import decode
 
 
 class App(faust.App):
@@ -41,7 +40,7 @@ async def serve(expected: int, configured: settings.Settings) -> None:
     @app.agent(topic)
     async def reconcile(stream: Any) -> None:
         async for event in stream.events():
-            frame = Frame.from_record(orjson.loads(event.value))
+            frame = decode(event.value)
             reconciler.apply(states[event.message.partition], frame)
             change = frame.changes[0]
             table[f"{change.entity}|{change.key}"] = change.to_record()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-import orjson
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from bench.stopwatch import Stopwatch
-from tieout.reconcilers.changes import Frame
 from tieout.reconcilers.entities import Axis
 from tieout.streams import settings
+from tieout.streams.frames import decode
 from tieout.streams.topics import changes_topic
 
 _AXES = {changes_topic(axis): axis for axis in (Axis.PROJECT, Axis.CONTROL)}
@@ -32,7 +31,7 @@ def main() -> None:
             if message.error():
                 raise KafkaException(message.error())
             place = (_AXES[str(message.topic())], int(message.partition() or 0))
-            reconciler.apply(states[place], Frame.from_record(orjson.loads(message.value() or b"")))
+            reconciler.apply(states[place], decode(message.value() or b""))
     watch.stop()
     consumer.close()
     print(watch.report())

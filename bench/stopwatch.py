@@ -25,6 +25,7 @@ class Stopwatch:
         self.outcomes = 0
         self.inside_wall_s = 0.0
         self.inside_cpu_s = 0.0
+        self.rows_cpu_s = 0.0  # of that: making changelog rows of the state
         self._begun: tuple[float, float] | None = None
         self._ended: tuple[float, float] | None = None
 
@@ -34,7 +35,10 @@ class Stopwatch:
 
         class TimedState(State):
             def drain(self) -> list[tuple[str, str, Any]]:
-                return watch.inside(super().drain)
+                before_s = watch.inside_cpu_s
+                rows = watch.inside(super().drain)
+                watch.rows_cpu_s += watch.inside_cpu_s - before_s
+                return rows
 
         def timed_state(axis: Axis, partition: int, partitions: int) -> State:
             return TimedState(axis, partition, partitions, Policy())
@@ -72,5 +76,6 @@ class Stopwatch:
             {
                 "changes": self.changes, "outcomes": self.outcomes, "wall_s": wall_s, "cpu_s": cpu_s,
                 "inside_wall_s": self.inside_wall_s, "inside_cpu_s": self.inside_cpu_s,
+                "rows_cpu_s": self.rows_cpu_s,
             }
         )  # fmt: skip

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 Attributes = Mapping[str, Any]
 
+Head = tuple[str, str, str, str, int]  # entity, op, source; topic and partition of the raw record
+
 NEVER: Final = -(2**62)  # a watermark that has not been stated yet
+_NOTHING: Final[Attributes] = {}
 
 
 class Op(StrEnum):
@@ -27,8 +30,7 @@ class Op(StrEnum):
     GAP = "GAP"  # the source lost events: the record (or, with an empty key, the object) is unknown
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One canonical change of one record in one source system."""
 
     entity: str  # a name in entities.ENTITIES
@@ -38,7 +40,7 @@ class Change:
     subject: str  # the record's id in its source
     commit_us: int  # commit instant at the source, microseconds UTC
     seq: str  # order token, compared as text within (source, entity, subject)
-    asserted: Attributes = field(default_factory=dict)
+    asserted: Attributes = _NOTHING
     event_id: str = ""
     origin: tuple[str, int, int] = ("", 0, 0)  # topic, partition, offset of the raw record
 
@@ -82,17 +84,45 @@ class Frame:
     fresh: tuple[str, ...] = ()  # sources assumed to have kept up with the clock (replay with --assume-fresh)
 
     def to_record(self) -> dict[str, Any]:
-        """A JSON object; `from_record` is its inverse."""
+        """A JSON object; `from_record` is its inverse. What many changes share is stated once, under "h"."""
+        heads: dict[Head, int] = {}
+        rows = [_row(change, heads) for change in self.changes]
         return {
-            "v": 1, "p": self.producer, "n": self.number, "now": self.now_us, "w": dict(self.watermarks),
-            "s": dict(self.sources), "c": {k: dict(v) for k, v in self.counts.items()},
-            "ch": [change.to_record() for change in self.changes], "f": list(self.fresh),
+            "v": 2, "p": self.producer, "n": self.number, "now": self.now_us, "w": dict(self.watermarks),
+            "s": dict(self.sources), "c": {k: dict(v) for k, v in self.counts.items()}, "f": list(self.fresh),
+            "h": list(heads), "ch": rows,
         }
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Frame:
-        """The frame that `to_record` wrote."""
-        if record.get("v") != 1:
-            raise ValueError(f"frame of version {record.get('v')!r}, this build reads version 1: upgrade the reader")
-        return cls(record["p"], record["n"], record["now"], tuple(map(Change.from_record, record["ch"])),
-                   record["w"], record["s"], record["c"], tuple(record.get("f", ())))
+        """The frame that `to_record` wrote, in this version or the one before."""
+        version = record.get("v")
+        if version not in _VERSIONS:
+            raise ValueError(f"frame of version {version!r}, this build reads 1 and 2: upgrade the reader")
+        return cls(record["p"], record["n"], record["now"], _VERSIONS[version](record), record["w"], record["s"],
+                   record["c"], tuple(record.get("f", ())))
+
+
+def _row(change: Change, heads: dict[Head, int]) -> list[Any]:
+    """A change as the columns that differ, and the place of its head in `heads`."""
+    entity, key, op, source, subject, commit_us, seq, asserted, event_id, (topic, partition, offset) = change
+    head = heads.setdefault((entity, op.value, source, topic, partition), len(heads))
+    return [head, key, subject, commit_us, seq, dict(asserted), event_id, offset]
+
+
+def _changes(record: Mapping[str, Any]) -> tuple[Change, ...]:
+    """The changes of a frame of version 2. A backlog is read at the speed of this loop."""
+    made, heads = Change._make, [(entity, Op(op), *rest) for entity, op, *rest in record["h"]]
+    changes = []
+    for head, key, subject, commit_us, seq, asserted, event_id, offset in record["ch"]:
+        entity, op, source, topic, partition = heads[head]
+        origin = (topic, partition, offset)
+        changes.append(made((entity, key, op, source, subject, commit_us, seq, asserted, event_id, origin)))
+    return tuple(changes)
+
+
+def _changes_of_version_1(record: Mapping[str, Any]) -> tuple[Change, ...]:
+    return tuple(map(Change.from_record, record["ch"]))
+
+
+_VERSIONS: Final = {1: _changes_of_version_1, 2: _changes}

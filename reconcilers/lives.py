@@ -82,6 +82,7 @@ class Lives:
         self.released: dict[str, int] = {}  # entry -> when the last hold on it was lifted
         self.healed: dict[str, int] = {}  # code -> differences that healed within their grace
         self.dirty_lives: set[LifeKey] = set()
+        self._written: set[LifeKey] = set()  # lives that the changelog has a row of
         self.dirty_findings: set[FindingKey] = set()
         self.dirty_released: set[str] = set()
 
@@ -259,10 +260,19 @@ class Lives:
 
     # -- changelog -------------------------------------------------------------------------------
 
-    def life_record(self, key: LifeKey) -> list[Any] | None:
-        """A life as JSON, None when it has ended."""
-        life = self.lives.get(key)
-        return None if life is None else [*key, life.found.to_record(), life.onset, life.deadline, life.is_open]
+    def drain_lives(self) -> Iterator[tuple[LifeKey, list[Any] | None]]:
+        """Lives that changed since the last call, as JSON; None for one that has ended and that was written before.
+
+        Most differences heal before a checkpoint sees them: nothing is written of these, not even a deletion.
+        """
+        ended = self.dirty_lives - self.lives.keys()
+        for key in sorted(self.dirty_lives - (ended - self._written), key=repr):
+            yield key, None if key in ended else self._record(key, self.lives[key])
+        self._written = (self._written | self.dirty_lives) - ended
+        self.dirty_lives.clear()
+
+    def _record(self, key: LifeKey, life: Life) -> list[Any]:
+        return [*key, life.found.to_record(), life.onset, life.deadline, life.is_open]
 
     def finding_record(self, key: FindingKey) -> list[Any]:
         """A finding as JSON; its members are in the lives."""
@@ -271,11 +281,12 @@ class Lives:
                 dict(f.row)]
 
     def restore_life(self, value: list[Any]) -> None:
-        """Take up what `life_record` wrote."""
+        """Take up what `drain_lives` wrote."""
         code, facet, subject, kind, found, onset, until, is_open = value
         broke = Break.from_record(found)
         rule = self._rule_of(code, kind, facet)
-        self._begin((code, facet, subject, kind), Life(rule, subject, broke, onset, until, is_open))
+        self._written.add(key := (code, facet, subject, kind))
+        self._begin(key, Life(rule, subject, broke, onset, until, is_open))
 
     def restore_finding(self, value: list[Any]) -> None:
         """Take up what `finding_record` wrote."""

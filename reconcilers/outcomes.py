@@ -18,6 +18,8 @@ class Output(StrEnum):
     SOURCE_STATE = "source.state"  # watermark, counts and state of each source object
     STANDING = "standing.state"  # internal: what the worker axis says about a time entry, for the entry's home
 
+    __hash__ = str.__hash__  # the one of enums is written in Python, and every outcome is looked up several times
+
 
 STATE_OUTPUTS = (Output.FINDING_STATE, Output.TIME_ENTRY_STATE, Output.KPI_STATE, Output.SOURCE_STATE,
                  Output.STANDING)

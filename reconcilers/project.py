@@ -440,9 +440,8 @@ class ProjectState:
             for history in record.histories.values():
                 history.fold(horizon)
             yield TABLE_OF[record.entity], "|".join(identity), record.to_record()
-        for key in sorted(self.lives.dirty_lives, key=repr):
-            row = self.lives.life_record(key)
-            yield "findings", "L|" + "|".join(part or "" for part in key), None if row is None else ["L", *row]
+        for key, row in self.lives.drain_lives():
+            yield "findings", "L|" + "|".join(part or "" for part in key), row and ["L", *row]
         for found in sorted(self.lives.dirty_findings, key=repr):
             name = "F|" + "|".join(part or "" for part in found)
             yield "findings", name, ["F", *self.lives.finding_record(found)]
@@ -454,7 +453,6 @@ class ProjectState:
         self.lives.dirty_released.clear()
         self.facts.forget_commits(horizon)
         self._dirty_records.clear()
-        self.lives.dirty_lives.clear()
         self.lives.dirty_findings.clear()
 
 

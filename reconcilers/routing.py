@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 from zlib import crc32
 
@@ -24,8 +23,8 @@ def covered_invoice(change: Change) -> Change:
     """What a coverage says about its invoice, wherever the invoice is looked at: it is known what it covers."""
     le_code, invoice_no, _ = change.key.split(":", 2)
     said = {"le_code": le_code, "invoice_no": invoice_no}
-    return replace(change, entity=COVERED, key=f"{le_code}:{invoice_no}", op=Op.UPSERT, asserted=said,
-                   event_id=f"{change.event_id}#covered")
+    return change._replace(entity=COVERED, key=f"{le_code}:{invoice_no}", op=Op.UPSERT, asserted=said,
+                           event_id=f"{change.event_id}#covered")
 
 
 def partition_of(key: str, partitions: int) -> int:

@@ -118,7 +118,7 @@ class History:
 
     def to_record(self) -> list[list[Any]]:
         """JSON rows, one a version."""
-        return [[v.seq, v.commit_us, v.deleted, dict(v.asserted)] for v in self._versions]
+        return [list(version) for version in self._versions]
 
 
 def _stack(below: View | None, version: Version) -> View:

@@ -8,15 +8,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import faust
-import orjson
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from tieout.reconcilers.changes import Frame
 from tieout.reconcilers.entities import Axis
+from tieout.reconcilers.timeline import FOREVER
 from tieout.streams.checkpoint import Checkpointer
 from tieout.streams.clock import monotonic_s, now_us
 from tieout.streams.downstream import Downstream
+from tieout.streams.frames import decode
 from tieout.streams.handover import Handover, end_process
 from tieout.streams.metrics import counter, gauge, histogram
 from tieout.streams.shards import Shard, Verdict
@@ -79,7 +80,7 @@ class Agents:
         shard = self._checkpointer.shard(place)
         if shard is None:  # not ours any more, or not yet: it comes again
             return
-        await self._judged(shard, Frame.from_record(orjson.loads(event.value)), event)
+        await self._judged(shard, decode(event.value), event)
 
     async def _judged(self, shard: Shard, frame: Frame, event: Any) -> None:
         offset = int(event.message.offset)
@@ -198,6 +199,7 @@ def _show_latency(frame: Frame) -> None:
     """Observe the oldest change of each source in a frame: one for every change would cost more than it tells."""
     oldest: dict[str, int] = {}
     for change in frame.changes:
-        oldest[change.source] = min(change.commit_us, oldest.get(change.source, change.commit_us))
+        if change.commit_us < oldest.get(change.source, FOREVER):
+            oldest[change.source] = change.commit_us
     for source, commit_us in oldest.items():
         histogram("tieout_sync_latency_seconds", source=source).observe(max(0, now_us() - commit_us) / 1e6)

@@ -15,7 +15,7 @@ A change that cannot be placed yet *needs* a row: the name of that row is all th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from tieout.reconcilers.changes import Change, Op
@@ -143,7 +143,7 @@ class Identity:
         key = self._key(change, values)
         if not key:
             return Need(id_row(change.entity, change.source, change.subject))
-        return replace(change, key=key, asserted=values)
+        return change._replace(key=key, asserted=values)
 
     def _resolve_value(self, value: Any, source: str) -> Any:
         if isinstance(value, Mapping) and REFERENCE in value:
@@ -184,8 +184,8 @@ class Identity:
             return list(needs_met_by(row)), None
         if change.entity != "project" or change.op is Op.REKEY:
             return [], None
-        rekey = replace(change, op=Op.REKEY, asserted={"old": before, "new": key})
-        return [], replace(rekey, event_id=f"{change.event_id}#rekey")
+        rekey = change._replace(op=Op.REKEY, asserted={"old": before, "new": key})
+        return [], rekey._replace(event_id=f"{change.event_id}#rekey")
 
     # --- places ----------------------------------------------------------------------------------------------------
 

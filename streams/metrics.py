@@ -157,6 +157,7 @@ def _version() -> str:
 
 
 _MADE: Final = _register()
+_CHILDREN: Final[dict[tuple[str, ...], Any]] = {}  # by family, label values and label names
 
 
 def counter(name: CounterName, **labels: str) -> Counter:
@@ -177,6 +178,8 @@ def histogram(name: HistogramName, **labels: str) -> Histogram:
 def forget(name: GaugeName) -> None:
     """Drop all children of a gauge, so that a partition or queue that is gone does not keep its last value."""
     _MADE[name].clear()
+    for known in [known for known in _CHILDREN if known[0] == name]:
+        del _CHILDREN[known]
 
 
 def exposition() -> tuple[bytes, str]:
@@ -185,4 +188,9 @@ def exposition() -> tuple[bytes, str]:
 
 
 def _child(name: str, labels: dict[str, str]) -> Any:
-    return _MADE[name].labels(**labels) if labels else _MADE[name]
+    """The family's child; found again without the client library, which compares the names of all labels each time."""
+    known = (name, *labels.values(), *labels)
+    child = _CHILDREN.get(known)
+    if child is None:
+        child = _CHILDREN[known] = _MADE[name].labels(**labels) if labels else _MADE[name]
+    return child

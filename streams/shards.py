@@ -165,4 +165,4 @@ class Shard:
 
 
 def _puts(rows: Sequence[Row]) -> Mapping[str, int]:
-    return dict(Counter(table for table, _, value in rows if value is not None))
+    return dict(Counter([table for table, _, value in rows if value is not None]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -51,7 +50,7 @@ def business(seed: int) -> list[Change]:
     for number in range(4):
         found += _plan(rng, number)
     in_order = sorted(found + _doubts(rng, found), key=lambda c: c.commit_us)
-    return [replace(item, seq=f"{number:012}") for number, item in enumerate(in_order)]  # tokens as a source gives them
+    return [item._replace(seq=f"{number:012}") for number, item in enumerate(in_order)]  # tokens as a source gives them
 
 
 def _doubts(rng: random.Random, found: list[Change]) -> list[Change]:
@@ -197,6 +196,8 @@ class Run:
                           {f"{name}/one": [f"raw.{name}/0"] for name in SYSTEMS})
             self._publish(apply(state, frame) + settle(state))
             if self.rng.random() < self.restart:
+                self._drain(index)
+            if self.rng.random() < self.restart:
                 self._restart(index)
 
     def _returned(self) -> list[Change]:
@@ -242,9 +243,15 @@ class Run:
                 else:
                     self.rows[outcome.output, outcome.key] = outcome.row
 
-    def _restart(self, index: int) -> None:
+    def _drain(self, index: int) -> None:
+        """Write what changed; only what was written before is deleted."""
+        rows = self.tables[index]
         for table, key, value in self.states[index].drain():
-            self.tables[index][table, key] = value
+            assert value is not None or rows.get((table, key)) is not None, f"nothing to delete in {table}: {key}"
+            rows[table, key] = value
+
+    def _restart(self, index: int) -> None:
+        self._drain(index)
         fresh = State(self.states[index].axis, self.states[index].partition, self.partitions, Policy())
         for (table, key), value in orjson.loads(orjson.dumps([*map(list, self.tables[index].items())])):
             if value is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from firm import Firm, assignment, change, day, entry, fixture, gbp, posted, rate, us
 
@@ -229,8 +227,8 @@ def test_an_older_version_that_comes_late_tells_whom_the_newer_one_is_about(late
                      entry("PSA", "E1", "2026-03-10T10:00:00Z", source_rate=gbp(150)))
     staged = posted("E1", "2026-03-10T11:00:00Z")
     voucher = {name: staged.asserted[name] for name in ("voucher", "accounting_date")}
-    first = replace(staged, seq="1", asserted={k: v for k, v in staged.asserted.items() if k not in voucher})
-    second = replace(staged, seq="2", asserted=voucher, commit_us=us("2026-03-12T09:00:00Z"))
+    first = staged._replace(seq="1", asserted={k: v for k, v in staged.asserted.items() if k not in voucher})
+    second = staged._replace(seq="2", asserted=voucher, commit_us=us("2026-03-12T09:00:00Z"))
     for one in (second, first) if late_first else (first, second):
         it.take(one)
     it.until("2026-03-14T10:00:00Z")

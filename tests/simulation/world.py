@@ -100,10 +100,11 @@ class Producer:
 
     def produce(
         self, topic: str, value: Any = None, key: Any = None, partition: int = -1,
-        on_delivery: Callable[..., None] | None = None, timestamp: int = 0, headers: Any = None,
+        callback: Callable[..., None] | None = None, on_delivery: Callable[..., None] | None = None,
+        timestamp: int = 0, headers: Any = None,
     ) -> None:
-        """Queue a record."""
-        self._queue.append(((topic, partition, key, value, headers), on_delivery))
+        """Queue a record; `callback` is the client's other name for `on_delivery`."""
+        self._queue.append(((topic, partition, key, value, headers), on_delivery or callback))
 
     def poll(self, _timeout: float = 0) -> int:
         return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,7 +122,7 @@ def test_a_reference_to_another_system_is_met_by_any_instance_of_it() -> None:
 def test_a_record_without_business_key_is_found_by_its_id() -> None:
     identity = Identity()
     upsert = Change("project", "ACME", Op.UPSERT, PSA, "a0B", 1, "1", {"project_code": "ACME"})
-    delete = replace(upsert, key="", op=Op.DELETE, asserted={})
+    delete = upsert._replace(key="", op=Op.DELETE, asserted={})
     assert identity.resolve(delete) == Need(f"id|project|{PSA}|a0B")
     assert identity.learn_id(upsert)[0] == [f"id|project|{PSA}|a0B", "id|project|PSA|a0B"]
     resolved = identity.resolve(delete)
@@ -134,7 +133,7 @@ def test_a_record_without_business_key_is_found_by_its_id() -> None:
 def test_a_project_that_takes_a_new_code_under_its_old_id_is_re_keyed() -> None:
     identity = Identity()
     first = Change("project", "OLD", Op.UPSERT, PSA, "a0B", 1, "1", {"project_code": "OLD"})
-    second = replace(first, key="NEW", seq="2", event_id="e2", asserted={"project_code": "NEW"})
+    second = first._replace(key="NEW", seq="2", event_id="e2", asserted={"project_code": "NEW"})
     assert identity.learn_id(first)[1] is None
     _, rekey = identity.learn_id(second)
     assert rekey is not None

@@ -51,6 +51,8 @@ def test_a_forgotten_gauge_loses_its_children() -> None:
     metrics.gauge("tieout_consumer_lag_records", topic="gone", partition="0").set(7)
     metrics.forget("tieout_consumer_lag_records")
     assert 'topic="gone"' not in metrics.exposition()[0].decode()
+    metrics.gauge("tieout_consumer_lag_records", topic="gone", partition="0").set(8)
+    assert 'tieout_consumer_lag_records{partition="0",topic="gone"} 8.0' in metrics.exposition()[0].decode()
 
 
 def test_promtool_finds_nothing_to_say(promtool: str) -> None:
