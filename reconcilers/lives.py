@@ -283,6 +283,8 @@ class Lives:
     def restore_life(self, value: list[Any]) -> None:
         """Take up what `drain_lives` wrote."""
         code, facet, subject, kind, found, onset, until, is_open = value
+        if (code, kind) not in self.rules:
+            return  # the firm has switched the check off since
         broke = Break.from_record(found)
         rule = self._rule_of(code, kind, facet)
         self._written.add(key := (code, facet, subject, kind))

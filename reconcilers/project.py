@@ -251,7 +251,7 @@ class ProjectState:
             life = self.lives.lives[life_key]
             if life_key[3] == "entry" and life.rule.hold and (life.found.holds or self._group_holds(life_key)):
                 holds.add(life.rule.hold)
-        for lane in self.lives.by_subject["entry"]:
+        for lane in self.lives.by_subject.get("entry", ()):
             for rule in lane.rules:
                 pending = pending or any(broke.holds and (rule.code, broke.facet, key, "entry") not in open_here
                                          for broke in rule.find(live, key))
