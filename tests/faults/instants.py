@@ -26,7 +26,7 @@ from tieout.streams.frames import decode
 from tieout.streams.settings import Settings
 from tieout.streams.shards import Reconciler, Shard, Verdict
 from tieout.streams.tables import CHECKPOINT_KEY, Checkpoint, Place
-from tieout.streams.topics import LEDGER, changes_topic, output_topic, table_topic
+from tieout.streams.topics import AXES, LEDGER, changes_topic, output_topic, table_topic
 
 # As of an instant of the process, not of the data: when a worker saw something, and through which frames it came.
 NOT_OF_THE_DATA: Final = ("mttd", "mttr", "sync_lag")
@@ -68,7 +68,7 @@ def at_snapshots(settings: Settings, samples: Sequence[Sample]) -> Error:
 
 def _of_place(settings: Settings, place: Place, published: Published) -> Error:
     engine = Reconciler(lambda axis, number, count: State(axis, number, count, Policy()), apply, settle, TABLES)
-    count = settings.kafka.partitions if place.axis is Axis.PROJECT else 1
+    count = _partitions(settings, place.axis)
     shard = Shard(place, 1, engine.state(place.axis, place.partition, count), engine, None)
     frames = list(_frames(settings, place))
     expected: dict[str, Row] = {}
@@ -151,4 +151,8 @@ def _checkpoints(settings: Settings, place: Place) -> Iterator[Checkpoint]:
 
 
 def _places(settings: Settings) -> list[Place]:
-    return [Place(Axis.CONTROL, 0), *(Place(Axis.PROJECT, number) for number in range(settings.kafka.partitions))]
+    return [Place(axis, number) for axis in AXES for number in range(_partitions(settings, axis))]
+
+
+def _partitions(settings: Settings, axis: Axis) -> int:
+    return 1 if axis is Axis.CONTROL else settings.kafka.partitions
