@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from tieout.codecs.framing import unframe
 from tieout.reconcilers.changes import Frame
 from tieout.reconcilers.engine import State, apply
 from tieout.reconcilers.entities import Axis
-from tieout.reconcilers.outcomes import Output
+from tieout.reconcilers.outcomes import PUBLISHED, Output
 from tieout.reconcilers.policy import Policy
 from tieout.schemas import avsc
 from tieout.streams import demo, replay
@@ -107,8 +107,10 @@ class Pipeline:
     def settle(self) -> None:
         """Until everything that was fed is published."""
         self._until("ingest has read everything", self._ingested, 120)
-        frames = {(axis, number): self._end(changes_topic(axis), number) for axis, number in self._places()}
-        self._until("every frame is applied", lambda: all(self._applied(p) >= end for p, end in frames.items()), 240)
+        self._apply_all()
+        standings = last_committed(self.settings, [Output.STANDING])
+        self._until("ingest has read the standings", lambda: self._read(standings), 120)
+        self._apply_all()  # what the worker axis said has come home
         outputs = last_committed(self.settings)
         self._until("every output is published", lambda: self._published() >= outputs, 120)
 
@@ -137,6 +139,16 @@ class Pipeline:
         # While the group's coordinator moves, nothing is known: that is not the same as everything read.
         known = len(standings) == len(wanted) and any(standing.high for standing in standings.values())
         return known and all((standing.committed or 0) >= standing.high for standing in standings.values())
+
+    def _read(self, ends: Mapping[tuple[str, int], int]) -> bool:
+        group = GroupProgress(self.settings, self.settings.group("ingest"))
+        standings = group(ends)
+        group.close()
+        return all(at in standings and (standings[at].committed or 0) >= end for at, end in ends.items())
+
+    def _apply_all(self) -> None:
+        frames = {(axis, number): self._end(changes_topic(axis), number) for axis, number in self._places()}
+        self._until("every frame is applied", lambda: all(self._applied(p) >= end for p, end in frames.items()), 240)
 
     def _applied(self, place: tuple[Axis, int]) -> int:
         last = progress(self.settings.kafka_client(), Place(*place))
@@ -197,10 +209,10 @@ class StoryFeed:
         assert self._producer.flush(60) == 0
 
 
-def last_committed(settings: Settings) -> Counter[tuple[str, int]]:
+def last_committed(settings: Settings, outputs: Iterable[Output] = PUBLISHED) -> Counter[tuple[str, int]]:
     """The offset after the last record of each output partition that a reader of committed records sees."""
     ends: Counter[tuple[str, int]] = Counter()
-    for output in Output:
+    for output in outputs:
         topic = output_topic(output)
         for record, _ in read_all(settings, topic):
             place = (topic, int(record["partition"]))
