@@ -36,7 +36,7 @@ Origin = tuple[str, int, int]
 Section = Mapping[str, str]  # of a source
 
 SETTLES_S: Final = 180.0
-DOWN_S: Final = 15.0  # of the registry, times how hard
+DOWN_S: Final = 10.0  # of the registry, times how hard
 FLOOD: Final = 30_000  # records, times how hard
 STARVES_S: Final = 10.0  # a record of the quiet source that takes longer to a frame is starved
 HEAD: Final = """clock = "wall"

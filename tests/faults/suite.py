@@ -72,10 +72,10 @@ def attempt(cluster: KafkaCluster, name: str, seed: int, hard: int = HARD) -> Fi
 
 def main() -> int:
     out = Path(os.environ.get("TIEOUT_TEST_FAULT_OUT", str(ROOT / "build")))
-    ends_s = time.monotonic() + float(os.environ.get("TIEOUT_TEST_FAULT_SECONDS", "inf"))
     runs: list[Figures] = []
     try:
         with KafkaCluster(3) as cluster:
+            ends_s = time.monotonic() + float(os.environ.get("TIEOUT_TEST_FAULT_SECONDS", "inf"))
             for name, seed in wanted():
                 if time.monotonic() > ends_s:
                     break

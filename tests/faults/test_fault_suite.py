@@ -11,7 +11,7 @@ from faults.figures import Figures, markdown, quantile, write
 from faults.harness import SEED
 
 HARD = 1
-PIPELINE = ("kills", "points", "brokers", "storm", "disk full", "disorder")
+PIPELINE = ("points", "brokers", "storm", "disk full")
 INGEST = ("poison", "registry down")
 
 faults = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.timeout(600)]
