@@ -33,6 +33,7 @@ from tieout.streams.topicread import whole_topic
 from tieout.streams.topics import PARKED, changes_topic
 
 Origin = tuple[str, int, int]
+Says = frozenset[Hashable]
 Section = Mapping[str, str]  # of a source
 
 SETTLES_S: Final = 180.0
@@ -121,19 +122,21 @@ class IngestRun:
 
         wait_until(done, SETTLES_S, "everything read", self.proc.tail)
 
-    def judge(self, applied: Mapping[Origin, Hashable], dead: set[Origin]) -> None:
+    def judge(self, applied: Mapping[Origin, Says], dead: set[Origin]) -> None:
         """Compare frames, what is parked and dead letters with what must have come of each record.
 
-        `applied`: records with what they say; of several that say the same, one must have arrived.
+        `applied`: records with what they say; what several of them say must have arrived with one of them.
         """
         frames = [decode(message.value() or b"") for message in whole_topic(self.settings, changes_topic(Axis.PROJECT))]
-        arrived = {change.origin for frame in frames for change in frame.changes}
+        changes = [change for frame in frames for change in frame.changes]
+        arrived = {change.origin for change in changes}
         waiting = {tuple(orjson.loads(value)["change"]["r"]) for message in whole_topic(self.settings, PARKED)
                    if (value := message.value())}
         letters = {letter.origin for letter in deadletters.read(self.settings).values()}
         expected = {"/".join(map(str, origin)) for origin in dead}
-        said = {applied[origin] for origin in arrived | waiting if origin in applied}
-        lost = {origin for origin, says in applied.items() if says not in said}
+        said = {each for origin in arrived | waiting for each in applied.get(origin, ())}
+        said |= {(change.origin[0], change.entity, change.subject, change.seq) for change in changes}
+        lost = {origin for origin, says in applied.items() if not says <= said}
         unexpected = letters - expected
         self.figures.lost += len(lost) + len(expected - letters)
         self.figures.twice += len(unexpected)
@@ -150,7 +153,7 @@ def poison(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int, regis
     places = {_section(case): f"raw.p{number}" for number, case in
               enumerate({_section(case): case for case in cases}.values())}
     run = IngestRun(kafka, folder, figures, {topic: dict(section) for section, topic in places.items()}, registry)
-    applied: dict[Origin, Hashable] = {}
+    applied: dict[Origin, Says] = {}
     dead: set[Origin] = set()
     try:
         for _ in range(hard):
@@ -161,7 +164,7 @@ def poison(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int, regis
                 if case["fate"] == "dead_lettered":
                     dead.add(at)
                 elif case["fate"] == "applied" and not case.get("known"):
-                    applied[at] = _says(case)
+                    applied[at] = _says(at[0], case)
                 if chance.random() < 0.005:
                     run.flush()
                     run.kill()
@@ -179,13 +182,13 @@ def registry_down(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int
              and case["options"].keys() <= {"source", "mapping"} and not case.get("known")]
     section = _section(cases[0])
     run = IngestRun(kafka, folder, figures, {"raw.avro": dict(section)}, registry)
-    applied: dict[Origin, Hashable] = {}
+    applied: dict[Origin, Says] = {}
     try:
         registry.down = True
         for case in [each for each in cases if _section(each) == section] * 10 * hard:
             key, value = (_with_known_id(case, name, registry) for name in ("key", "value"))
             at = run.send("raw.avro", key, value)
-            applied[at] = at
+            applied[at] = frozenset((at,))
         unknown = run.send("raw.avro", None, b"\x00\x00\x00\xff\xff" + b"\x02")
         run.flush()
         wait_until(lambda: "nothing is lost" in run.proc.log_now(), HOLDS_S, "ingest holds", run.proc.tail)
@@ -224,7 +227,7 @@ def flood(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int, regist
         assert run.proc.stop(20) == 0, run.proc.tail()
     finally:
         run.proc.close()
-    run.judge({at: at for at in sent}, set())
+    run.judge({at: frozenset((at,)) for at in sent}, set())
     took = _delays_s(run, sent_ms)
     figures.recoveries += [round(quantile(took, share), 2) for share in (0.5, 0.95, 1.0)]
     if quantile(took, 1.0) > STARVES_S:
@@ -248,9 +251,9 @@ def _loud(number: int, data: Mapping[str, Any]) -> bytes:
     return event("time_entry.upserted", "PSA/main", str(number), {**data, "origin_id": f"L{number}"})
 
 
-def _says(case: Case) -> Hashable:
+def _says(topic: str, case: Case) -> Says:
     """Which versions a case brings: of the same object and position at the source, one is as good as another."""
-    return _section(case), *((each["entity"], each["subject"], each["seq"]) for each in case["changes"])
+    return frozenset((topic, each["entity"], each["subject"], each["seq"]) for each in case["changes"])
 
 
 def _section(case: Case) -> tuple[tuple[str, str], ...]:
