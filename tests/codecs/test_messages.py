@@ -20,6 +20,7 @@ from tieout.codecs.schema_source import GivenSchemas, Registered
 from tieout.codecs.values import instant_text, to_wire
 from tieout.reconcilers.changes import Change
 from tieout.reconcilers.entities import ENTITIES, Axis
+from tieout.reconcilers.routing import COVERED
 from tieout.streams.identity import Identity
 from tieout.streams.pipeline import Batch, Pipeline, Reading
 
@@ -89,9 +90,10 @@ def play(case: Case) -> tuple[Batch, Counter[str], Decoded | None]:
 
 
 def sent(batch: Batch) -> list[Change]:
-    """The changes that frames carry to the rules, each once however many partitions it goes to."""
+    """The changes of sources that frames carry to the rules, each once however many partitions it goes to."""
     once = {(change.event_id, change.entity, change.op): change
-            for out in batch.frames if out.axis is Axis.PROJECT for change in out.frame.changes}
+            for out in batch.frames if out.axis is Axis.PROJECT for change in out.frame.changes
+            if change.entity != COVERED}  # ingest makes it of a coverage
     return list(once.values())
 
 
