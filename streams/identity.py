@@ -8,15 +8,18 @@ What is learned is kept as rows of one map, `tieout.xref.v1`, each row a text ke
     root|<code>                      the first code of a re-keyed project: old and new go to one partition
     from|<source>|<topic>            a source that was met in a topic, where the configuration names another one
     gap|<entity>|<source>|<subject>  a record that its source lost changes of, once: whatever follows is told to all
+    letter|<topic>/<partition>/<offset>  a record that could not be read: the gaps that it is for what it is about, JSON
 
 A change that cannot be placed yet *needs* a row: the name of that row is all there is to know about waiting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
+
+import orjson
 
 from tieout.reconcilers.changes import Change, Op
 from tieout.reconcilers.entities import ENTITIES, Reach
@@ -193,6 +196,16 @@ class Identity:
         if row not in self.gapped:
             self._learn(row, change.seq)
 
+    def note_letter(self, origin: str, gaps: Sequence[Change]) -> None:
+        """Remember what a dead letter made unknown, to be ended when it is replayed or dropped."""
+        row, value = _letter_row(origin), orjson.dumps([gap.to_record() for gap in gaps]).decode()
+        if self.rows.get(row) != value:
+            self._learn(row, value)
+
+    def letter(self, origin: str) -> list[Change]:
+        """The gaps that `note_letter` was told."""
+        return [Change.from_record(gap) for gap in orjson.loads(self.rows.get(_letter_row(origin), "[]"))]
+
     def was_lost(self, change: Change) -> bool:
         """Whether changes of the record were lost before."""
         return bool(self.gapped) and _gap_row(change) in self.gapped
@@ -277,6 +290,10 @@ class Identity:
         self.rows[row] = value
         self.fresh[row] = value
         self._note_source(row)
+
+
+def _letter_row(origin: str) -> str:
+    return f"letter|{origin}"
 
 
 def _gap_row(change: Change) -> str:

@@ -102,6 +102,8 @@ class IngestRole:
         self._stop = threading.Event()
         self._pipeline: Pipeline | None = None
         self._id_map: IdMap | None = None
+        self._drops: deadletters.Drops | None = None
+        self._own: set[tuple[str, int]] = set()
         self._now_us = 0  # of the last batch, whichever pipeline made it
         self._open_letters: Counter[str] = Counter()  # by reason; those of other ingest processes as of our start
         self._paused = False
@@ -181,16 +183,18 @@ class IngestRole:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._pipeline = None
-        if self._id_map is not None:
-            self._id_map.close()
-            self._id_map = None
+        for followed in (self._id_map, self._drops):
+            if followed is not None:
+                followed.close()
+        self._id_map = self._drops = None
         self._metrics.assigned(())
 
     def _restored_pipeline(self, own: set[tuple[str, int]], floor_us: int) -> Pipeline:
         """A pipeline under a new producer name, with the id map, and with what is parked of our own partitions."""
         counts = {topic: self._partitions(topic) for topic in self._readings}
         limits = Limits(self._settings.ingest.frame_changes, self._settings.ingest.frame_bytes)
-        self._id_map = IdMap(self._settings)
+        self._id_map, self._drops = IdMap(self._settings), deadletters.Drops(self._settings)
+        self._own = own
         pipeline = Pipeline(
             self._readings, sources=sources.raw_partitions(self._settings, counts),
             partitions=self._settings.kafka.partitions, producer=f"{self._instance}-{clock.now_us()}", reads=READS,
@@ -198,7 +202,15 @@ class IngestRole:
         )
         pipeline.now_us = floor_us
         pipeline.restored()
+        self._give_up(pipeline, self._drops.so_far())  # also those that a crash kept from being told
         return pipeline
+
+    def _give_up(self, pipeline: Pipeline, origins: Iterable[str]) -> None:
+        """Dead letters that were dropped: whoever reads their raw partition tells the workers."""
+        for origin in origins:
+            topic, partition, _ = origin.rsplit("/", 2)
+            if (topic, int(partition)) in self._own:
+                pipeline.dropped(origin)
 
     # --- one turn --------------------------------------------------------------------------------------------------
 
@@ -217,6 +229,7 @@ class IngestRole:
             records = self._alignment.step(records, reading=not self._paused)
         for row, value in self._id_map.news() if self._id_map else ():
             pipeline.learned(row, value)
+        self._give_up(pipeline, self._drops.news() if self._drops else ())
         for batch in self._batches(pipeline, records):
             self._last_batch_s, self._now_us = clock.monotonic_s(), pipeline.now_us
             self._outbox.deliver(batch)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tieout.reconcilers.changes import Change
+from tieout.reconcilers.lost import is_of_letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,13 @@ class Parking:
             self.fresh[name] = None
         return released
 
+    def forget(self, change: Change) -> None:
+        """A change that waits is not wanted any more."""
+        name = position(change)
+        self.waiting[self.needs.pop(name)].pop(name)
+        self._count(change, -1)
+        self.fresh[name] = None
+
     def drain(self) -> dict[str, Parked | None]:
         """The rows to write, each once (None: a tombstone), and forget that they are fresh."""
         fresh, self.fresh = self.fresh, {}
@@ -107,6 +115,8 @@ class Parking:
         self.waiting[parked.need][name] = parked
 
     def _count(self, change: Change, by: int) -> None:
+        if is_of_letter(change):
+            return  # it is counted as what was put aside
         topic, partition, _ = change.origin
         part = f"{topic}/{partition}"
         self.counts[part][f"{change.source}|{change.entity}"] += by
