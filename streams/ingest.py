@@ -24,6 +24,7 @@ from tieout.reconcilers.engine import READS
 from tieout.reconcilers.entities import Axis
 from tieout.streams import clock, deadletters, sources
 from tieout.streams.alignment import Alignment, Ends, steps
+from tieout.streams.dependencies import expect, listening, saw
 from tieout.streams.ingest_metrics import IngestMetrics
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.outbox import PRODUCER, DeliveryFailed, IdMap, Outbox, restore_parking
@@ -110,7 +111,8 @@ class IngestRole:
         self._last_batch_s = clock.monotonic_s()
         self._metrics = IngestMetrics()
         self._alive = Heartbeat(within_s=_HANGS_AFTER_S)
-        self._consumer = Consumer(settings.kafka_client(_consumer_options(settings)))
+        expect("ingest")
+        self._consumer = Consumer(listening(settings.kafka_client(_consumer_options(settings))))
         self._ends = Ends(self._consumer, settings.kafka_client())
         self._alignment = Alignment(self._ends) if settings.clock == "log" else None
         self._producer = Producer(settings.kafka_producer(PRODUCER))
@@ -261,6 +263,7 @@ class IngestRole:
             except SchemasUnreachable as error:
                 log.warning("holding %d records, nothing is lost: %s", len(records), error)
                 self._unreachable = str(error)
+                saw("registry", up=False)
                 self._alive.beat()
                 self._hold(True)
                 self._idle()
@@ -268,6 +271,8 @@ class IngestRole:
                 if self._unreachable:
                     self._hold(False)
                 self._unreachable = ""
+                if records and self._asking:
+                    saw("registry", up=True)
                 return True
         return False
 

@@ -21,6 +21,7 @@ from tieout.reconcilers.outcomes import Output
 from tieout.streams.agents import Agents, WorkerApp
 from tieout.streams.checkpoint import Checkpointer, Outputs
 from tieout.streams.clock import monotonic_s
+from tieout.streams.dependencies import BrokerWatch, expect
 from tieout.streams.downstream import Downstream
 from tieout.streams.handover import AXES, EXIT_AGAIN, Handover, end_process
 from tieout.streams.metrics import gauge
@@ -180,7 +181,8 @@ class _Worker:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        jobs = [app.start(), checkpointer.run(), self._watch(app, handover)]
+        expect("worker")
+        jobs = [app.start(), checkpointer.run(), self._watch(app, handover), BrokerWatch(self._settings).run()]
         tasks = [asyncio.create_task(job) for job in ([*jobs, downstream.run()] if downstream else jobs)]
         for task in tasks:
             task.add_done_callback(_end_on_error)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import duckdb
 
 from tieout.streams import clock
+from tieout.streams.dependencies import expect, saw
 from tieout.streams.metrics import counter, forget, gauge, histogram
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.settings import Settings
@@ -37,7 +38,9 @@ class Sink:
     def __init__(self, settings: Settings, wait: Callable[[float], bool]) -> None:
         self._settings = settings
         self._wait = wait
+        expect("sink")
         self._store = Store(settings.sink.path)
+        saw("store", up=True)
         self._publisher = Publisher(settings.sink.publish_dir, settings.sink.publish_every_s)
         self._reader = OutputReader(settings)
         self._written = True  # since the last snapshot; the first one is published whatever it holds
@@ -91,6 +94,7 @@ class Sink:
                 self._store.write_batch(intake.batch, intake.offsets)
             except (duckdb.Error, OSError, StoreError) as error:
                 self._failing = f"the store cannot be written: {error}"
+                saw("store", up=False)
                 log.error("%s; trying again in %.1f s", self._failing, delay_s)
                 if self._wait(delay_s):
                     return False
@@ -100,6 +104,7 @@ class Sink:
                 continue
             self._failing = ""
             self._written = True
+            saw("store", up=True)
             histogram("tieout_sink_transaction_seconds").observe(clock.monotonic_s() - began_s)
             _count(intake)
             return True
@@ -113,7 +118,9 @@ class Sink:
             log.error("the store cannot be opened: %s", error)
 
     def _publish(self) -> None:
-        if self._publisher.publish(self._store):
+        published = self._publisher.publish(self._store)
+        saw("snapshot", up=published)
+        if published:
             self._written = False
             gauge("tieout_snapshot_last_success_timestamp_seconds").set(clock.now_us() / 1e6)
             show(self._store)
