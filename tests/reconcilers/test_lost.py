@@ -93,11 +93,11 @@ def test_a_posting_that_was_never_read_bears_on_the_entry_that_it_names() -> Non
     gap = lost._replace(op=Op.GAP, seq="#t/0/1", asserted={LETTER: "t/0/1", "origin_ref": "TIME:A"})
     facts.put(gap)
     assert affected.by(facts, gap) == {("entry", "TIME:A")}
-    assert Unknown.of(facts).systems_on("entry", "TIME:A") == {"ERP"}
+    assert Unknown.of(facts, set).systems_on("entry", "TIME:A") == {"ERP"}
     restored = Facts()
     for record in facts.records.values():
         restored.restore(record.to_record())
     restored.reindex()
-    assert Unknown.of(restored).systems_on("entry", "TIME:A") == {"ERP"}
+    assert Unknown.of(restored, set).systems_on("entry", "TIME:A") == {"ERP"}
     facts.put(gap._replace(asserted={**gap.asserted, OVER: True}))
-    assert Unknown.of(facts).systems_on("entry", "TIME:A") == set()
+    assert Unknown.of(facts, set).systems_on("entry", "TIME:A") == set()

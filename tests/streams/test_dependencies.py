@@ -53,7 +53,7 @@ def test_what_a_role_needs_counts_as_down_until_it_answers() -> None:
         assert {need: up(need) for need in needs} == {need: None if need == "registry" else 0.0 for need in needs}
 
 
-# --- brokers ---------------------------------------------------------------------------------------------------
+# --- brokers --------------------------------------------------------------------------------------------
 
 
 def test_a_consumer_sees_brokers_go_and_its_watch_as_well() -> None:
@@ -96,7 +96,7 @@ def test_brokers_that_come_back_are_seen(kafka_alone: KafkaCluster) -> None:
     consumer.close()
 
 
-# --- registry ---------------------------------------------------------------------------------------------------
+# --- registry -------------------------------------------------------------------------------------------
 
 
 def test_a_registry_that_is_away_is_seen_by_ingest_and_its_return_as_well() -> None:
@@ -126,7 +126,7 @@ def test_a_registry_that_is_away_is_seen_by_ingest_and_its_return_as_well() -> N
     served.close()
 
 
-# --- store and snapshot ---------------------------------------------------------------------------------------------------
+# --- store and snapshot ---------------------------------------------------------------------------------
 
 
 def test_a_store_that_cannot_be_written_is_seen_by_the_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,10 +59,13 @@ def entry(number: int, seq: int, **data: Any) -> RawRecord:
 
 
 def sent(batch: Batch) -> dict[tuple[str, int], list[tuple[str, str, str, str]]]:
-    """Operation, entity, key and subject of the changes, by axis and partition, where there are any."""
+    """Operation, entity, key and subject of the changes, by axis and partition, where there are any.
+
+    The worker axis aside, which has a part of what the project axis has.
+    """
     found: dict[tuple[str, int], list[tuple[str, str, str, str]]] = {}
     for axis, partition, frame in batch.frames:
-        for change in frame.changes:
+        for change in frame.changes if axis is not Axis.WORKER else ():
             found.setdefault((axis.value, partition), []).append(
                 (change.op.value, change.entity, change.key, change.subject))
     return found
