@@ -20,6 +20,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from tieout.codecs.errors import ConfigurationError, SchemasUnreachable
 from tieout.codecs.records import Headers, RawRecord
+from tieout.reconcilers.changes import UnknownVersion
 from tieout.reconcilers.engine import READS
 from tieout.reconcilers.entities import Axis
 from tieout.streams import clock, deadletters, sources
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FAILED, CONFIGURATION, UNREACHABLE = 1, 3, 4
+FAILED, CONFIGURATION, UNREACHABLE, CONTRACT = 1, 3, 4, 12
 _TIMEOUT_S: Final = 30.0
 _FRAMES_A_BATCH: Final = 4  # records of one batch, in full frames
 _HANGS_AFTER_S: Final = 120.0
@@ -53,7 +54,7 @@ _MOVED: Final = (  # our partitions have another owner: it reads again what we c
 
 
 def run(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT: 0 after a clean end, 1, 3 or 4 with its reason logged; raises KafkaException."""
+    """Run until SIGTERM or SIGINT: 0 after a clean end, 1, 3 4 or 12 with its reason logged; raises KafkaException."""
     try:
         role = IngestRole(settings)
         if threading.current_thread() is threading.main_thread():
@@ -66,6 +67,9 @@ def run(settings: Settings) -> int:
     except TopicMissing as error:
         log.critical("%s", error)
         return UNREACHABLE
+    except UnknownVersion as error:
+        log.critical("%s", error)
+        return CONTRACT
     except (DeliveryFailed, RecordsLost, RecordsGone, TooManyLetters, TimeoutError) as error:
         log.critical("%s", error)
         return FAILED

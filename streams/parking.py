@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tieout.reconcilers.changes import Change
+from tieout.reconcilers.changes import Change, UnknownVersion
 from tieout.reconcilers.lost import is_of_letter
 
 
@@ -34,7 +34,10 @@ class Parked:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Parked:
-        """The parked change that `to_record` wrote."""
+        """The parked change that `to_record` wrote; UnknownVersion for that of a newer build."""
+        if record.get("v") != 1:
+            raise UnknownVersion(f"a parked change of version {record.get('v')!r}, this build reads 1: run the build "
+                                 "that wrote it")
         return cls(Change.from_record(record["change"]), record["need"], record["arrival"], record["since_us"])
 
 

@@ -149,8 +149,8 @@ def run(settings: Settings) -> int:
     try:
         sink = Sink(settings, lambda seconds: stop.wait(seconds) if seconds else stop.is_set())
     except StoreError as error:
-        log.error("%s", error)
-        return 1
+        log.critical("%s", error)
+        return error.code
     with OpsServer(settings.ops, "sink") as ops:
         ops.check("loop", sink.turns, "live")
         ops.check("store", sink.ready)
