@@ -118,7 +118,8 @@ class Handover:
         """Fence, claim, read, rebuild. On a thread; blocks as long as the changelogs are long."""
         self._check(generation)  # a late fence would shut out the place's new owner
         client = self._settings.kafka_client()
-        writer = Writer(self._settings.kafka_producer(), self._settings.group("worker"), place, self._outputs)
+        writer = Writer(self._settings.kafka_producer(), self._settings.group("worker"), place, self._outputs,
+                        self._settings.retry.brokers_s)
         writer.fence()
         epochs: list[int] = []
 

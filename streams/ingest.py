@@ -46,7 +46,7 @@ FAILED, CONFIGURATION, UNREACHABLE, CONTRACT = 1, 3, 4, 12
 _TIMEOUT_S: Final = 30.0
 _FRAMES_A_BATCH: Final = 4  # records of one batch, in full frames
 _HANGS_AFTER_S: Final = 120.0
-_HOLD_S: Final = 1.0  # between two questions to a registry that is down
+PREFETCH_KB: Final = 16_384  # what librdkafka reads ahead of us, all partitions together; by default four times as much
 _MOVED: Final = (  # our partitions have another owner: it reads again what we could not commit
     KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.FENCED_INSTANCE_ID, KafkaError._ASSIGNMENT_LOST, KafkaError._NO_OFFSET, KafkaError._STATE,
@@ -121,7 +121,7 @@ class IngestRole:
         self._ends = Ends(self._consumer, settings.kafka_client())
         self._alignment = Alignment(self._ends) if settings.clock == "log" else None
         self._producer = Producer(settings.kafka_producer(PRODUCER))
-        self._outbox = Outbox(self._producer)
+        self._outbox = Outbox(self._producer, settings.retry.brokers_s)
         self._ops = OpsServer(settings.ops, "ingest")
         self._ops.check("loop", self._alive, "live")
         self._ops.check("assigned", self._assigned)
@@ -290,7 +290,7 @@ class IngestRole:
 
     def _idle(self) -> None:
         """Take part in the group without reading on; what a rebalance in between lets through is read again."""
-        for message in self._consumer.consume(1, _HOLD_S):
+        for message in self._consumer.consume(1, self._settings.retry.registry_s):
             if _sound(message):
                 record = _raw(message)
                 self._consumer.seek(TopicPartition(record.topic, record.partition, record.offset))
@@ -352,7 +352,7 @@ class IngestRole:
 def _consumer_options(settings: Settings) -> dict[str, Any]:
     options: dict[str, Any] = {
         "group.id": settings.group("ingest"), "enable.auto.commit": False, "auto.offset.reset": "error",
-        "isolation.level": "read_committed",
+        "isolation.level": "read_committed", "queued.max.messages.kbytes": PREFETCH_KB,
     }
     if settings.ingest.instance:
         options["group.instance.id"] = settings.ingest.instance

@@ -27,7 +27,6 @@ from tieout.streams.sinks.store import Store, StoreError
 
 _DRAIN_S: Final = 10.0  # longest reading after SIGTERM
 _HANGS_S: Final = 120.0  # a loop that does not turn so long is dead
-_BACKOFF_S: Final = (0.5, 30.0)
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ class Sink:
 
     def _write(self, intake: Intake) -> bool:
         """Write until it succeeds; False when told to stop before that: the offsets did not move then."""
-        delay_s, longest_s = _BACKOFF_S
+        delay_s, longest_s = self._settings.retry.first_s, self._settings.retry.longest_s
         while True:
             began_s = clock.monotonic_s()
             try:
