@@ -19,6 +19,7 @@ from tieout.streams.api import reader
 from tieout.streams.audit import Tally
 from tieout.streams.checkpoint import Checkpointer, Held
 from tieout.streams.identity import Identity, home_row, id_row
+from tieout.streams.outbox import DeliveryFailed
 from tieout.streams.settings import Checkpoint, Retry, Settings
 from tieout.streams.sinks import source
 from tieout.streams.stretches import _RECORDS_KEPT, Orders
@@ -65,7 +66,7 @@ def test_roles_wait_as_long_as_the_settings_say(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(ingest, name, Mock())
     role = ingest.IngestRole(settings)
     role._outbox._producer.flush.return_value = 1  # type: ignore[attr-defined]  # a mock
-    with pytest.raises(ingest.DeliveryFailed, match=r"no answer in 7 s"):
+    with pytest.raises(DeliveryFailed, match=r"no answer in 7 s"):
         role._outbox._flush()
     role._consumer.consume.return_value = []  # type: ignore[attr-defined]
     role._idle()

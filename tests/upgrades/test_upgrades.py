@@ -29,7 +29,7 @@ from tieout.streams.shards import Shard
 from tieout.streams.sinks import store as store_module
 from tieout.streams.sinks.sink import run as run_sink
 from tieout.streams.sinks.store import OtherVersion, Store
-from tieout.streams.sinks.tables import SCHEMA_VERSION, Table
+from tieout.streams.sinks.tables import KEYED_TABLES, OUTPUT_TABLES, SCHEMA_VERSION, Table
 from tieout.streams.tables import CHECKPOINT_KEY, FORMAT, Ledger, Place, Restored, Rows
 
 HERE = Path(__file__).parent
@@ -181,13 +181,13 @@ def test_a_frozen_store_becomes_ours_and_keeps_its_rows(file: Path, tmp_path: Pa
         assert store.query("SELECT count(*) FROM v1.time_entry") == [(before[0][0],)]
         for place, sequence in frames(OURS).items():
             store.write([each for each in played(place, sequence).snapshot().outcomes
-                         if each.output in store_module.OUTPUT_TABLES])
+                         if each.output in OUTPUT_TABLES])
     assert columns(file) == columns(tmp_path / "new.duckdb")
 
 
 def test_a_column_that_is_new_is_added_and_one_that_became_another_is_refused(
         file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tables = {table.name: table for table in store_module.KEYED_TABLES}
+    tables = {table.name: table for table in KEYED_TABLES}
 
     def with_column(name: str, kind: str) -> tuple[Table, ...]:
         entries = Table("time_entry", {**tables["time_entry"].columns, name: kind})

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
 import httpx
 import pytest
 from api_firm import MINUTE, UK, Firm, http
 
 from tieout.streams.api.hub import FOLLOWERS_MAX, HEARTBEAT, Hub
+from tieout.streams.api.services import Services
+from tieout.streams.api.stream_routes import _follow
 
 pytestmark = pytest.mark.anyio
 
@@ -216,7 +219,8 @@ async def test_no_more_followers_than_a_process_bears(furnished: Firm, client: h
 
 async def test_a_follower_that_leaves_makes_room(furnished: Firm) -> None:
     furnished.publisher.publish()
-    follower = _follow(furnished.services, None, None)
+    parts = cast(Services, SimpleNamespace(hub=furnished.hub, publisher=furnished.publisher))
+    follower = _follow(parts, None, None)
     await anext(follower)
     assert furnished.hub.followers == 1
     await follower.aclose()  # type: ignore[attr-defined]  # it is a generator
