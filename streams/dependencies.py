@@ -1,17 +1,15 @@
 """What a role needs of others, and whether it answers: `tieout_dependency_up`, set by what the role's own calls see.
 
-Of brokers a consumer hears through librdkafka: an error when none can be reached, and its statistics, which name the
-connections that are up. A process without such a consumer asks for metadata. Registry, store and snapshot are up when
-the last call went well.
+Brokers are asked for metadata with the role's own configuration, on a connection beside the role's: its consumers wait
+in calls that end without an error while brokers are away, and librdkafka's statistics, served inside a consumer's batch
+calls, have aborted the process. Registry, store and snapshot are up when the role's last call went well.
 """
 
 from __future__ import annotations
 
-import asyncio
+import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
-
-import orjson
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from tieout.reconcilers.entities import Axis
 from tieout.streams.metrics import gauge
@@ -46,24 +44,6 @@ def expect(role: Role) -> None:
             saw(dependency, up=False)
 
 
-def listening(client: Mapping[str, Any]) -> dict[str, Any]:
-    """A librdkafka configuration whose client tells, whenever it is polled, whether any broker is connected."""
-    return {**client, "error_cb": _on_error, "stats_cb": _on_statistics,
-            "statistics.interval.ms": round(LOOK_S * 1_000)}
-
-
-def _on_error(error: Any) -> None:
-    from confluent_kafka import KafkaError
-
-    if error.code() == KafkaError._ALL_BROKERS_DOWN:
-        saw("brokers", up=False)
-
-
-def _on_statistics(text: str) -> None:
-    brokers = orjson.loads(text).get("brokers", {}).values()
-    saw("brokers", up=any(broker.get("state") == "UP" for broker in brokers))
-
-
 class BrokerWatch:
     """Asks the brokers for metadata on a connection of its own; a question takes two seconds at the most."""
 
@@ -72,6 +52,7 @@ class BrokerWatch:
 
         self._admin = AdminClient(settings.kafka_client({"log_level": 0}))
         self._topic = changes_topic(Axis.CONTROL)
+        self._ended = threading.Event()
 
     def look(self) -> None:
         """One question."""
@@ -84,8 +65,22 @@ class BrokerWatch:
         else:
             saw("brokers", up=True)
 
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            await asyncio.to_thread(self.look)
-            await asyncio.sleep(LOOK_S)
+    def start(self) -> None:
+        """Look until the process ends, on a thread that keeps nobody from ending."""
+        threading.Thread(target=self._run, name="broker-watch", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._ended.set()
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self.look()
+            self._ended.wait(LOOK_S)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -25,7 +25,7 @@ from tieout.reconcilers.engine import READS
 from tieout.reconcilers.entities import Axis
 from tieout.streams import clock, deadletters, sources
 from tieout.streams.alignment import Alignment, Ends, steps
-from tieout.streams.dependencies import expect, listening, saw
+from tieout.streams.dependencies import BrokerWatch, expect, saw
 from tieout.streams.ingest_metrics import IngestMetrics
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.outbox import PRODUCER, DeliveryFailed, IdMap, Outbox, restore_parking
@@ -117,7 +117,7 @@ class IngestRole:
         self._metrics = IngestMetrics()
         self._alive = Heartbeat(within_s=_HANGS_AFTER_S)
         expect("ingest")
-        self._consumer = Consumer(listening(settings.kafka_client(_consumer_options(settings))))
+        self._consumer = Consumer(settings.kafka_client(_consumer_options(settings)))
         self._ends = Ends(self._consumer, settings.kafka_client())
         self._alignment = Alignment(self._ends) if settings.clock == "log" else None
         self._producer = Producer(settings.kafka_producer(PRODUCER))
@@ -134,7 +134,7 @@ class IngestRole:
 
     def run(self) -> int:
         """The loop, from waiting for the raw topics to a clean end."""
-        with self._ops:
+        with self._ops, BrokerWatch(self._settings):
             try:
                 self._start()
                 while not self._stop.is_set():

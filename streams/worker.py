@@ -182,7 +182,8 @@ class _Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         expect("worker")
-        jobs = [app.start(), checkpointer.run(), self._watch(app, handover), BrokerWatch(self._settings).run()]
+        BrokerWatch(self._settings).start()
+        jobs = [app.start(), checkpointer.run(), self._watch(app, handover)]
         tasks = [asyncio.create_task(job) for job in ([*jobs, downstream.run()] if downstream else jobs)]
         for task in tasks:
             task.add_done_callback(_end_on_error)

@@ -17,7 +17,6 @@ from tieout.codecs.framing import unframe
 from tieout.reconcilers.outcomes import Output
 from tieout.schemas import avsc
 from tieout.streams.api.live import OUTPUTS, Live, Record
-from tieout.streams.dependencies import listening
 from tieout.streams.ops import Answer, Heartbeat
 from tieout.streams.topics import output_topic
 
@@ -166,4 +165,4 @@ def _check_whole(consumer: Consumer, place: Place) -> None:
 def _kafka(config: dict[str, Any]) -> Consumer:
     from confluent_kafka import Consumer
 
-    return Consumer(listening(config))
+    return Consumer(config)

@@ -22,7 +22,7 @@ from tieout.streams.api.reader import Reader
 from tieout.streams.api.services import Probe, Services
 from tieout.streams.api.snapshot import Snapshot
 from tieout.streams.api.values import Values
-from tieout.streams.dependencies import LOOK_S, expect
+from tieout.streams.dependencies import LOOK_S, BrokerWatch, expect
 from tieout.streams.ops import OpsServer
 from tieout.streams.settings import ConfigError, Settings
 from tieout.streams.sinks.catalogue import BY_ID
@@ -55,7 +55,7 @@ def run(settings: Settings) -> int:
     live = Live()
     expect("api")
     reader = Reader(live, settings.kafka_client({"group.id": settings.group("api")}))
-    with OpsServer(settings.ops, "api") as ops:
+    with BrokerWatch(settings), OpsServer(settings.ops, "api") as ops:
         ops.check("reader", reader.alive, "live")
         ops.check("topics", reader.ready, "ready")
         services = compose(live, settings, ops.probe)

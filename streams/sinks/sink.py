@@ -15,7 +15,7 @@ from typing import Any, Final
 import duckdb
 
 from tieout.streams import clock
-from tieout.streams.dependencies import expect, saw
+from tieout.streams.dependencies import BrokerWatch, expect, saw
 from tieout.streams.metrics import counter, forget, gauge, histogram
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.settings import Settings
@@ -150,7 +150,7 @@ def run(settings: Settings) -> int:
     except StoreError as error:
         log.critical("%s", error)
         return error.code
-    with OpsServer(settings.ops, "sink") as ops:
+    with BrokerWatch(settings), OpsServer(settings.ops, "sink") as ops:
         ops.check("loop", sink.turns, "live")
         ops.check("store", sink.ready)
         return sink.run()

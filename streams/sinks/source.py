@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from tieout.streams.dependencies import listening
 from tieout.streams.settings import Settings
 from tieout.streams.sinks.intake import TOPICS
 from tieout.streams.topics import DEAD_LETTER
@@ -29,14 +28,14 @@ class OutputReader:
     """A consumer of all output topics, assigned by hand."""
 
     def __init__(self, settings: Settings) -> None:
-        self._consumer = Consumer(listening(settings.kafka_client({
+        self._consumer = Consumer(settings.kafka_client({
             "group.id": settings.group("sink"),  # only to show lag: nobody else may rely on its offsets
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "isolation.level": "read_committed",
             "auto.offset.reset": "error",
             "queued.max.messages.kbytes": PREFETCH_KB,
-        })))
+        }))
         self._assigned: list[TopicPartition] = []
 
     def assign(self, stored: Mapping[tuple[str, int], int]) -> list[str]:

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 from avro_firm import column, envelope, key, message, written
 from brokers import KafkaCluster
-from confluent_kafka import Consumer
 from registries import Served
 from sink_rows import entry
 
 from tieout.codecs.records import RawRecord
-from tieout.streams import dependencies, metrics
+from tieout.streams import metrics
 from tieout.streams.api.snapshot import Snapshot
-from tieout.streams.dependencies import NEEDS, BrokerWatch, Dependency, expect, listening
+from tieout.streams.dependencies import NEEDS, BrokerWatch, Dependency, expect
 from tieout.streams.embedded import EmbeddedBroker
 from tieout.streams.ingest import IngestRole
 from tieout.streams.settings import Settings
@@ -56,44 +55,27 @@ def test_what_a_role_needs_counts_as_down_until_it_answers() -> None:
 # --- brokers --------------------------------------------------------------------------------------------
 
 
-def test_a_consumer_sees_brokers_go_and_its_watch_as_well() -> None:
+def test_brokers_that_go_are_seen() -> None:
     """On the embedded broker, which cannot come back under its address."""
     with EmbeddedBroker(topics={"t": 1}) as broker:
         client = {"bootstrap.servers": broker.bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 200}
-        consumer = Consumer(listening({**client, "group.id": "g"}))
-        consumer.subscribe(["t"])
         expect("sink")
-        until(lambda: consumer.consume(10, 0.1) is not None and up("brokers") == 1.0, "connected")
-        watch = BrokerWatch(Settings.model_validate({"kafka": {"client": client}}))
-        metrics.forget("tieout_dependency_up")
-        watch.look()
-        assert up("brokers") == 1.0
-    until(lambda: consumer.consume(10, 0.1) is not None and up("brokers") == 0.0, "gone")
-    metrics.forget("tieout_dependency_up")
-    watch.look()
-    assert up("brokers") == 0.0
-    consumer.close()
+        with BrokerWatch(Settings.model_validate({"kafka": {"client": client}})):
+            until(lambda: up("brokers") == 1.0, "connected")
+            broker.close()
+            until(lambda: up("brokers") == 0.0, "gone")
 
 
 @pytest.mark.timeout(180)
 def test_brokers_that_come_back_are_seen(kafka_alone: KafkaCluster) -> None:
     client = {"bootstrap.servers": kafka_alone.bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 500}
-    kafka_alone.create("t")
-    consumer = Consumer(listening({**client, "group.id": "g"}))
-    consumer.subscribe(["t"])
-    watch = BrokerWatch(Settings.model_validate({"kafka": {"client": client}}))
-    until(lambda: consumer.consume(10, 0.1) is not None and up("brokers") == 1.0, "connected")
-    kafka_alone.nodes[0].kill()
-    until(lambda: consumer.consume(10, 0.1) is not None and up("brokers") == 0.0, "gone")
-    watch.look()
-    assert up("brokers") == 0.0
-    kafka_alone.nodes[0].start()
-    kafka_alone.wait()
-    until(lambda: consumer.consume(10, 0.1) is not None and up("brokers") == 1.0, "back")
-    metrics.forget("tieout_dependency_up")
-    watch.look()
-    assert up("brokers") == 1.0
-    consumer.close()
+    with BrokerWatch(Settings.model_validate({"kafka": {"client": client}})):
+        until(lambda: up("brokers") == 1.0, "connected")
+        kafka_alone.nodes[0].kill()
+        until(lambda: up("brokers") == 0.0, "gone")
+        kafka_alone.nodes[0].start()
+        kafka_alone.wait()
+        until(lambda: up("brokers") == 1.0, "back")
 
 
 # --- registry -------------------------------------------------------------------------------------------
@@ -167,12 +149,3 @@ def test_a_snapshot_that_is_not_there_is_seen_by_its_reader_and_by_its_writer(tm
         reader.look()
         assert up("snapshot") == 0.0
         reader.close()
-
-
-def test_an_error_that_leaves_brokers_says_nothing() -> None:
-    """One of several that is away, for instance."""
-    dependencies.saw("brokers", up=True)
-    dependencies._on_statistics('{"brokers": {"a:1/1": {"state": "DOWN"}, "b:1/2": {"state": "UP"}}}')
-    assert up("brokers") == 1.0
-    dependencies._on_statistics('{"brokers": {"a:1/1": {"state": "DOWN"}, "b:1/2": {"state": "TRY_CONNECT"}}}')
-    assert up("brokers") == 0.0

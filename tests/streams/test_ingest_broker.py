@@ -19,6 +19,7 @@ from ingest_records import T0_MS, entry, event, observed
 from tieout.reconcilers.changes import Change, Frame, Op
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.lost import OVER, is_of_letter
+from tieout.reconcilers.outcomes import Output
 from tieout.reconcilers.routing import partition_of
 from tieout.streams import deadletters
 from tieout.streams.deadletters import Status
@@ -27,12 +28,13 @@ from tieout.streams.ingest import IngestRole, RecordsGone, TooManyLetters
 from tieout.streams.pressure import forgets
 from tieout.streams.settings import DeadLetters, Role, Settings
 from tieout.streams.topicread import whole_topic
-from tieout.streams.topics import DEAD_LETTER, PARKED, XREF, changes_topic
+from tieout.streams.topics import DEAD_LETTER, PARKED, XREF, changes_topic, output_topic
 
 pytestmark = pytest.mark.timeout(120)
 WAIT_S = 30.0
 ERP = "ERP/ax"
 PROJECT = changes_topic(Axis.PROJECT)
+STANDING = output_topic(Output.STANDING)
 
 
 def settings_for(broker: Broker, **ingest: Any) -> Settings:
@@ -49,7 +51,7 @@ def settings_for(broker: Broker, **ingest: Any) -> Settings:
 @pytest.fixture
 def topics(broker: Broker) -> Broker:
     for topic, partitions in {"raw.time": 2, "raw.erp": 1, PROJECT: 2, changes_topic(Axis.CONTROL): 1, XREF: 1,
-                              PARKED: 1, DEAD_LETTER: 1}.items():
+                              changes_topic(Axis.WORKER): 2, STANDING: 1, PARKED: 1, DEAD_LETTER: 1}.items():
         broker.create(topic, partitions, {"retention.ms": "-1"})  # the records' timestamps are of the past
     return broker
 
@@ -267,7 +269,7 @@ def test_records_that_retention_took_stop_ingest_with_the_reason(kafka: KafkaClu
     """Going on at what is left would lose changes in silence: absence would then prove nothing."""
     broker = Broker("kafka", kafka)
     for topic, partitions in {"raw.time": 2, "raw.erp": 1, PROJECT: 2, changes_topic(Axis.CONTROL): 1, XREF: 1,
-                              PARKED: 1, DEAD_LETTER: 1}.items():
+                              changes_topic(Axis.WORKER): 2, STANDING: 1, PARKED: 1, DEAD_LETTER: 1}.items():
         broker.create(topic, partitions)
     settings = settings_for(broker)
     produce(broker, ("raw.time", 0, entry(1, project_code="ACME")))
@@ -301,6 +303,7 @@ def test_a_dropped_letter_is_told_to_the_workers(topics: Broker, running_on: boo
     if not running_on:
         drop()
         with running(settings):
+            produce(topics, ("raw.time", 0, entry(2, project_code="ACME")))  # on the log clock time needs a record
             until(lambda: told() == [("TIME:1", False), ("TIME:1", True)], "and known again")
     control = [change for _, frame in frames(settings, changes_topic(Axis.CONTROL)) for change in frame.changes]
     assert [change.op for change in control if change.key == "raw.time/0/1"] == [Op.UPSERT, Op.DELETE]
