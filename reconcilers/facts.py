@@ -242,8 +242,8 @@ class Facts:
                     self._rename(asserted, commit)
         self.gapped = {identity for identity, record in self.records.items() if any(record.gaps())}
         for record in self.records.values():
-            for asserted in _assertions(record):
-                self._index(record, asserted)
+            for said in _assertions(record):
+                self._index(record, said)
             if TABLE_OF[record.entity] in _SHARED_TABLES:
                 published = [said["published_at"] for said in _assertions(record) if said.get("published_at")]
                 self.newest = max(self.newest, *record.commits(), *published)
@@ -349,13 +349,15 @@ class Facts:
 
 
 def _versions(record: Record) -> Iterator[tuple[int, dict[str, Any]]]:
-    for _, _, rows, _ in record.to_record()[2]:
+    for _, _, rows, *_ in record.to_record()[2]:
         for _, commit, _, asserted in rows:
             yield commit, asserted
 
 
-def _assertions(record: Record) -> Iterator[dict[str, Any]]:
-    return (asserted for _, asserted in _versions(record))
+def _assertions(record: Record) -> Iterator[Mapping[str, Any]]:
+    yield from (asserted for _, asserted in _versions(record))
+    for history in record.histories.values():
+        yield from history.former()  # what dead letters tell stands nowhere else
 
 
 def _renames(asserted: Any) -> bool:

@@ -15,6 +15,7 @@ from tieout.reconcilers.facts import TABLE_OF, Facts
 from tieout.reconcilers.findings import publish, step
 from tieout.reconcilers.kpis import Amount, Cell, Cells
 from tieout.reconcilers.lives import FindingKey, Lives, Step
+from tieout.reconcilers.lost import is_of_letter
 from tieout.reconcilers.matching import differs, weeks, window
 from tieout.reconcilers.objects import Object, is_of_object
 from tieout.reconcilers.outcomes import Outcome, Output
@@ -164,6 +165,8 @@ class ProjectState:
         return affected.later_commits(self.facts, kind, subject, instant)
 
     def _count(self, change: Change, verdict: str) -> None:
+        if is_of_letter(change):
+            return  # it is counted where it was put aside
         if change.entity == COVERED or ((not change.key or ENTITIES[change.entity].reach is Reach.BROADCAST) and (
                 partition_of(change.key, self.partitions) != self.partition)):
             return  # no source sent it; every partition has it, and one counts it

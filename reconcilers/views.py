@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from tieout.reconcilers import marks
 from tieout.reconcilers.changes import Change, Op
+from tieout.reconcilers.lost import Lost, is_of_letter
 from tieout.reconcilers.objects import Span, Sweep
 from tieout.reconcilers.timeline import FOREVER
 
@@ -46,15 +47,20 @@ class View(NamedTuple):
 class History:
     """The versions of one record at one source, which come from one raw topic."""
 
-    __slots__ = ("_live", "_versions", "topic")
+    __slots__ = ("_live", "_lost", "_versions", "topic")
 
-    def __init__(self, versions: Iterable[Version] = (), topic: str = "") -> None:
+    def __init__(self, versions: Iterable[Version] = (), topic: str = "",
+                 lost: Mapping[str, Any] | None = None) -> None:
         self.topic = topic
+        self._lost = Lost(lost) if lost else None  # dead letters of the record, which few records have
         self._versions = list(versions)
         self._live = _merge(self._versions)
 
     def add(self, change: Change) -> Verdict:
         """Put a change in its place; a known token is a duplicate, a lower one is stale (but still kept in order)."""
+        if is_of_letter(change):
+            self._lost = self._lost or Lost({})
+            return "applied" if self._lost.note(change) else "duplicate"
         asserted = {_GAP: True} if change.op is Op.GAP else change.asserted
         version = Version(change.seq, change.commit_us, change.op is Op.DELETE, asserted)
         self.topic = min(self.topic or change.origin[0], change.origin[0])
@@ -99,7 +105,9 @@ class History:
         return [version.commit_us for version in fresh if _SWEPT in version.asserted]
 
     def gaps(self) -> Iterator[Span]:
-        """When the record was unknown: from each gap to the version that follows it."""
+        """When the record was unknown: from each gap, and each dead letter, to the version that follows it."""
+        if self._lost:
+            yield from self._lost.spans(version.commit_us for version in self._versions if not version.is_gap)
         until = FOREVER
         for version in reversed(self._versions):
             if version.is_gap:
@@ -115,7 +123,10 @@ class History:
         return _merge(version for version in self._versions if version.commit_us <= instant)
 
     def former(self) -> Iterator[Mapping[str, Any]]:
-        """The attributes at each deletion that was not the end: a record that comes back may say less."""
+        """The attributes at each deletion that was not the end (a record that comes back may say less), and those
+        that dead letters tell."""
+        if self._lost:
+            yield from self._lost.links()
         for index, version in enumerate(self._versions[:-1]):
             if version.deleted and (view := _merge(self._versions[: index + 1])):
                 yield view.attributes
@@ -152,6 +163,8 @@ class History:
 
         A record that moved between projects, or renames one, keeps its versions: the instant of it matters.
         """
+        if self._lost:
+            self._lost.fold((version.commit_us for version in self._versions if not version.is_gap), horizon)
         older = [version for version in self._versions if version.commit_us <= horizon]
         while older and older[-1].is_gap:
             older.pop()  # it is not over as of the horizon
@@ -167,6 +180,10 @@ class History:
     def to_record(self) -> list[list[Any]]:
         """JSON rows, one a version."""
         return [list(version) for version in self._versions]
+
+    def lost(self) -> list[Any]:
+        """The record's dead letters as a list of one JSON value; none where there are none."""
+        return [self._lost.to_record()] if self._lost else []
 
 
 def _swept_at(own: list[Version], sweep: Sweep) -> int:
@@ -267,13 +284,13 @@ class Record:
     def to_record(self) -> list[Any]:
         """A JSON value; `from_record` is its inverse."""
         return [self.entity, self.key,
-                [[source, subject, history.to_record(), history.topic]
+                [[source, subject, history.to_record(), history.topic, *history.lost()]
                  for (source, subject), history in self.histories.items()]]
 
     @classmethod
     def from_record(cls, value: list[Any]) -> Record:
         """The record that `to_record` wrote."""
         record = cls(value[0], value[1])
-        for source, subject, rows, topic in value[2]:
-            record.histories[source, subject] = History((Version(*row) for row in rows), topic)
+        for source, subject, rows, topic, *lost in value[2]:
+            record.histories[source, subject] = History((Version(*row) for row in rows), topic, *lost)
         return record

@@ -25,6 +25,7 @@ from tieout.reconcilers.outcomes import PUBLISHED, STATE_OUTPUTS, Output
 from tieout.reconcilers.timeline import instant_text
 from tieout.schemas import avsc
 from tieout.streams import clock
+from tieout.streams.dependencies import expect, saw
 from tieout.streams.metrics import counter, gauge
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.settings import Settings
@@ -252,6 +253,7 @@ def run(settings: Settings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    expect("audit")
     auditor, turns = Auditor(settings), Heartbeat(within_s=_HANGS_S)
     with OpsServer(settings.ops, "audit") as ops:
         ops.check("loop", turns, "live")
@@ -271,12 +273,16 @@ def _turn(auditor: Auditor) -> None:
     try:
         found = auditor.compare()
     except SnapshotMissing as error:
+        saw("snapshot", up=False)
         log.info("nothing to compare yet: %s", error)
         return
     except (KafkaException, duckdb.Error) as error:
+        saw("snapshot" if isinstance(error, duckdb.Error) else "brokers", up=False)
         counter("tieout_audit_failures").inc()
         log.warning("not compared, trying again in %.0f s: %s", _EVERY_S, error)
         return
+    saw("snapshot", up=True)
+    saw("brokers", up=True)
     if found != before:
         for difference in found:
             log.error("%s", difference)

@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 
 from confluent_kafka import Consumer, TopicPartition
 
+from tieout.reconcilers.changes import UnknownVersion
 from tieout.reconcilers.entities import Axis
 from tieout.streams.checkpoint import Checkpointer, Held, Outputs, Writer
 from tieout.streams.clock import monotonic_s
@@ -23,6 +24,7 @@ from tieout.streams.topics import AXES, changes_topic
 log = logging.getLogger(__name__)
 
 EXIT_AGAIN: Final = 70  # start me again: everything needed is in the last checkpoint
+EXIT_CONTRACT: Final = 12  # what is stored is of a format that this build does not know
 _RESTORES_AT_ONCE: Final = 8  # each waits for the broker most of the time
 _BROKER_S: Final = 15.0
 
@@ -87,7 +89,8 @@ class Handover:
             return
         for place, result in zip(places, results, strict=True):
             if isinstance(result, BaseException):
-                end_process(f"cannot restore {place}: {result}", result)
+                again = not isinstance(result, UnknownVersion)
+                end_process(f"cannot restore {place}: {result}", result, EXIT_AGAIN if again else EXIT_CONTRACT)
             self._checkpointer.held[place] = result
         histogram("tieout_rebalance_duration_seconds").observe(monotonic_s() - begun_s)
         log.info("holding %s", ", ".join(map(str, places)) or "nothing")
@@ -115,7 +118,8 @@ class Handover:
         """Fence, claim, read, rebuild. On a thread; blocks as long as the changelogs are long."""
         self._check(generation)  # a late fence would shut out the place's new owner
         client = self._settings.kafka_client()
-        writer = Writer(self._settings.kafka_producer(), self._settings.group("worker"), place, self._outputs)
+        writer = Writer(self._settings.kafka_producer(), self._settings.group("worker"), place, self._outputs,
+                        self._settings.retry.brokers_s)
         writer.fence()
         epochs: list[int] = []
 

@@ -31,6 +31,7 @@ CONFIG: Final[Mapping[str, Any]] = {
     "auto.offset.reset": "error",  # reading begins at the beginning; a gap later is a failure, not a jump
     "isolation.level": "read_committed",
     "allow.auto.create.topics": False,
+    "queued.max.messages.kbytes": 16_384,  # what librdkafka reads ahead of us
 }
 _BATCH: Final = 2_000
 _WAIT_S: Final = 0.2

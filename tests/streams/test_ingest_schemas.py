@@ -18,6 +18,7 @@ from tieout.codecs.errors import SchemasUnreachable
 from tieout.codecs.formats import codec
 from tieout.codecs.records import RawRecord
 from tieout.reconcilers.entities import Axis
+from tieout.reconcilers.outcomes import Output
 from tieout.streams import deadletters
 from tieout.streams.frames import decode
 from tieout.streams.ingest import IngestRole
@@ -27,11 +28,13 @@ from tieout.streams.registry_http import HttpTransport
 from tieout.streams.settings import Registry as Section
 from tieout.streams.settings import Settings
 from tieout.streams.topicread import whole_topic
-from tieout.streams.topics import DEAD_LETTER, PARKED, XREF, changes_topic
+from tieout.streams.topics import DEAD_LETTER, PARKED, XREF, changes_topic, output_topic
 
 pytestmark = pytest.mark.timeout(120)
 WAIT_S = 40.0
 TOPIC = "psa.public.project"
+TOPICS = (TOPIC, *map(changes_topic, (Axis.PROJECT, Axis.CONTROL, Axis.WORKER)), output_topic(Output.STANDING), XREF,
+          PARKED, DEAD_LETTER)
 VALUE, KEY = envelope([column("code", "string"), column("name", "string")]), key([column("code", "string", null=False)])
 
 
@@ -87,7 +90,7 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 
 def test_records_are_held_while_the_registry_is_down(broker: Broker, registry: Served) -> None:
-    for topic in (TOPIC, changes_topic(Axis.PROJECT), changes_topic(Axis.CONTROL), XREF, PARKED, DEAD_LETTER):
+    for topic in TOPICS:
         broker.create(topic, 1, {"retention.ms": "-1"})
     settings = settings_for(broker, registry)
     registry.down = True
@@ -113,7 +116,7 @@ def test_records_are_held_while_the_registry_is_down(broker: Broker, registry: S
 
 
 def test_ingest_ends_in_order_while_it_holds(broker: Broker, registry: Served) -> None:
-    for topic in (TOPIC, changes_topic(Axis.PROJECT), changes_topic(Axis.CONTROL), XREF, PARKED, DEAD_LETTER):
+    for topic in TOPICS:
         broker.create(topic, 1, {"retention.ms": "-1"})
     settings = settings_for(broker, registry)
     registry.down = True
