@@ -49,6 +49,17 @@ bench: $(DEV)  ## Changes a second, against a plain loop and an ordinary Faust a
 faults: $(DEV)  ## Kill, stop and move every process on Apache Kafka (long)
 	@TIEOUT_TEST_KILLS=$${TIEOUT_TEST_KILLS:-30} TIEOUT_TEST_RESTARTS=$${TIEOUT_TEST_RESTARTS:-20} $(BIN)/pytest -s -m faults -rs tests/faults $(ARGS)
 
+audit: $(DEV)  ## Known vulnerabilities of the locked packages; says so when the advisories cannot be asked
+	@$(BIN)/python tests/advisories.py $(ARGS)
+
+sbom: $(DEV)  ## CycloneDX bill of materials of what is installed at run time, in build/
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o build/tieout.cdx.json requirements.txt
+	@echo "build/tieout.cdx.json"
+
+capture: $(DEV) links  ## Record the change captures of tests/capture/golden anew (PostgreSQL, MariaDB, Debezium)
+	@cd tests && for system in record record_kimai; do ../$(BIN)/python -m capture.$$system capture/golden; done
+
 simulate: $(DEV)  ## Ingest, worker and sink in one process, with crashes from a seed (SEED=1 N=1000)
 	@PYTHONPATH=tests $(BIN)/python -m simulation.run --seed $(SEED) --n $(N) --jobs $(WORKERS)
 
@@ -84,4 +95,4 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "this Python has no venv module. On Debian and Ubuntu: apt-get install python3-venv. Or name another Python: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-.PHONY: help demo test check lint types links kafka bench faults simulate lock clean
+.PHONY: help demo test check lint types links kafka bench faults capture audit sbom simulate lock clean

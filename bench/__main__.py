@@ -119,7 +119,7 @@ def _judged(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 def _print(report: dict[str, Any]) -> None:
     table = Table(title=f"{report['broker']}, {report['partitions']} partitions, {report['cores']} cores")
-    for column in ("µs a change", "changes/s", "inside", "to rows", "outside", "outside, processor"):
+    for column in ("µs a change", "changes/s", "inside", "to rows", "outside", "processor"):
         table.add_column(column, justify="left" if column == "µs a change" else "right")
     for name, result in report["contenders"].items():
         inside, rows = (result[part] / result["changes"] * 1e6 for part in ("inside_wall_s", "rows_cpu_s"))
@@ -127,7 +127,7 @@ def _print(report: dict[str, Any]) -> None:
         table.add_row(CONTENDERS[name], *(f"{figure:,.1f}" for figure in figures))
     console = Console()
     console.print(table)
-    console.print("inside: in the reconcilers; to rows: of that, state handed to changelogs; outside: by both clocks")
+    console.print("outside the reconcilers by wall clock and by processor time; to rows: of the inside")
     if report["load"] > report["cores"] + 1:
         console.print(f"other things run here (load {report['load']}): wall clock says little")
     for clock, words in (("wall", "wall clock"), ("cpu", "processor time")):

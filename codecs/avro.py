@@ -139,15 +139,15 @@ def _read(parsed: Any, payload: bytes) -> dict[str, Any]:
 
 def _physical(schema: Schema) -> Any:
     """The parsed schema without its logical types: dates and instants stay integers."""
-    return fastavro.parse_schema(_without_logical(schema))
+    return fastavro.parse_schema(without_logical(schema))
 
 
-def _without_logical(node: Any) -> Any:
+def without_logical(node: Any) -> Any:
     """A schema, or part of one, without `logicalType`."""
     if isinstance(node, list):
-        return [_without_logical(item) for item in node]
+        return [without_logical(item) for item in node]
     if isinstance(node, Mapping):
-        return {name: _without_logical(value) for name, value in node.items() if name != "logicalType"}
+        return {name: without_logical(value) for name, value in node.items() if name != "logicalType"}
     return node
 
 

@@ -1,8 +1,9 @@
 """Canonical input: CloudEvents 1.0 structured JSON whose `data` is already canonical. No mapping needed.
 
-Types are `tieout.<entity>.<upserted|deleted|rekeyed|snapshot|gap>`, `tieout.source.observed` (a watermark) and
-`tieout.finding.<acked|assigned|waived|resolved>` (a user decision). Where an event has no `sequence`, its commit
-instant orders it.
+Types are `tieout.<entity>.<upserted|deleted|rekeyed|snapshot|gap|truncated>`, `tieout.source.observed` (a watermark)
+and `tieout.finding.<acked|assigned|waived|resolved>` (a user decision). A gap without subject is one of the whole
+object, a snapshot with neither subject nor data ends it. Where an event has no `sequence`, its commit instant orders
+it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tieout.reconcilers.entities import ENTITIES, SYSTEMS, Entity
 OBSERVED: Final = "tieout.source.observed"
 DECISIONS: Final = ("acked", "assigned", "waived", "resolved")
 _VERBS: Final = {"upserted": Op.UPSERT, "deleted": Op.DELETE, "rekeyed": Op.REKEY, "snapshot": Op.SNAPSHOT,
-                 "gap": Op.GAP}
+                 "gap": Op.GAP, "truncated": Op.TRUNCATE}
 _VERB_OF: Final = {op: verb for verb, op in _VERBS.items()}
 _TOMBSTONE: Final = Decoded(filtered="tombstone")
 
@@ -120,8 +121,8 @@ def _change(plan: _Plan, event: Event, raw: RawRecord) -> Decoded:
     commit_us = _commit_us(event)
     key = _key(plan, asserted, subject)
     change = Change(
-        plan.entity.name, key, plan.op, _source(event), subject or key, commit_us, _sequence(event, commit_us),
-        asserted, _text(event, "id"), (raw.topic, raw.partition, raw.offset),
+        plan.entity.name, key, plan.op, _source(event), "" if plan.op is Op.TRUNCATE else subject or key, commit_us,
+        _sequence(event, commit_us), asserted, _text(event, "id"), (raw.topic, raw.partition, raw.offset),
     )
     return Decoded((change,), None, False, None, ignored)
 
@@ -152,17 +153,23 @@ def _rekeyed(plan: _Plan, data: Mapping[str, Any]) -> tuple[dict[str, Any], int]
 
 _READERS: Final[Mapping[Op, Callable[[_Plan, Mapping[str, Any]], tuple[dict[str, Any], int]]]] = {
     Op.UPSERT: _attributes, Op.DELETE: _attributes, Op.SNAPSHOT: _attributes, Op.GAP: _attributes, Op.REKEY: _rekeyed,
+    Op.TRUNCATE: lambda plan, data: ({}, len(data)),
 }
 
 
 def _key(plan: _Plan, asserted: Mapping[str, Any], subject: str) -> str:
-    """The business key; empty only for a gap of the whole object. The key of a rekeyed record is the new one."""
+    """The business key of a record; empty for a gap of the whole object, and for the snapshot that ends it.
+
+    The key of a rekeyed record is the new one.
+    """
     if plan.op is Op.REKEY:
         return str(asserted["new"])
+    if plan.op is Op.TRUNCATE:
+        return ""
     key = plan.entity.business_key(asserted, subject)
     if key is not None:
         return key
-    if plan.op is Op.GAP:
+    if plan.op is Op.GAP or (plan.op is Op.SNAPSHOT and not subject and not asserted):
         return ""
     parts = " and ".join(f"data.{name}" for name in plan.entity.key) or "subject"
     raise MissingKey(f"{plan.entity.name} {_VERB_OF[plan.op]}: expected {parts}, found {shown(dict(asserted))}")

@@ -12,20 +12,19 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from fractions import Fraction
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from tieout.codecs.columns import FIRST_DAY, LAST_DAY, Day, Instant, Local, Missing, Row, Span, decimal_text, text_of
-from tieout.codecs.errors import BadValue, LossyNumber, shown
-from tieout.codecs.values import DAY_US, EPOCH, RATE_UNITS, parse_currency, parse_date, parse_instant, parse_int
+from tieout.codecs.amounts import money, rate
+from tieout.codecs.columns import Day, Instant, Local, Missing, Row, Span, text_of
+from tieout.codecs.dates import civil_date, month_start, period, zoned
+from tieout.codecs.errors import BadValue, shown
+from tieout.codecs.scalars import Params, Step, day_of, int_of, number_of
+from tieout.codecs.values import DAY_US, EPOCH, parse_instant
 from tieout.reconcilers.entities import Kind
-from tieout.reconcilers.quantities import DAY_S, HOUR_S, RATE_SCALE, exponent, rounded
-
-Params = Mapping[str, Any]
-Step = Callable[[Any, Row], Any]
+from tieout.reconcilers.quantities import HOUR_S, rounded
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - arithmetic on local times, which have no zone by definition
 
@@ -36,63 +35,6 @@ class Converter(NamedTuple):
     gives: Kind
     build: Callable[[Params], Step]
     params: tuple[str, ...] = ()
-
-
-def number_of(value: Any, allow_double: bool) -> Fraction:
-    """A number, exact; floats only where the mapping allows them, and then their shortest decimal form."""
-    if type(value) is int or isinstance(value, Decimal):
-        return Fraction(value)
-    if type(value) is str:
-        return Fraction(decimal_text(value))
-    if type(value) is float:
-        if not allow_double:
-            raise LossyNumber(f"found the floating-point number {value!r}, expected an exact one")
-        return Fraction(decimal_text(repr(value)))
-    raise BadValue(f"found {shown(value)}, expected a number")
-
-
-def day_of(value: Any) -> int:
-    """A civil date: days since 1970-01-01. A bare number is refused, it could be anything."""
-    if type(value) is Day:
-        return _calendar_day(value, value)
-    if type(value) is str:
-        return parse_date(value)
-    raise BadValue(f"found {shown(value)}, expected a date",
-                   "name the column's type in the mapping's columns table, or a converter such as date_days")
-
-
-def instant_of(value: Any) -> int:
-    """A point in time: microseconds UTC. A local time is refused: its zone must be named."""
-    if type(value) is Instant:
-        return _within_calendar(value, value)
-    if type(value) is str:
-        return parse_instant(value)
-    raise BadValue(f"found {shown(value)}, expected an instant with zone",
-                   "name the zone with a converter: as = 'utc', or as = 'local_time' with zone or zone_from")
-
-
-def int_of(value: Any) -> int:
-    """A whole number; 7.5 is refused, 7.0 as a decimal is 7."""
-    if type(value) is int:
-        return parse_int(value)
-    number = number_of(value, allow_double=False)
-    if number.denominator == 1:
-        return parse_int(number.numerator)
-    raise BadValue(f"found {shown(value)}, expected a whole number")
-
-
-def _calendar_day(day: int, found: Any) -> int:
-    """The day, when a calendar has it."""
-    if FIRST_DAY <= day <= LAST_DAY:
-        return int(day)
-    raise BadValue(f"found {shown(found)}, expected a date between the years 1 and 9999",
-                   "say what infinity means with null_if = ['infinity']")
-
-
-def _within_calendar(us: int, found: Any) -> int:
-    """The instant, when a calendar has it."""
-    _calendar_day(us // DAY_US, found)
-    return int(us)
 
 
 def _plain(convert: Callable[[Any], Any]) -> Callable[[Params], Step]:
@@ -227,62 +169,6 @@ def _basis_points(params: Params) -> Step:
     return lambda value, row: rounded(number_of(value, allow_double) * 100)
 
 
-def _currency(params: Params) -> Callable[[Row], str | Missing]:
-    """Where an amount's currency comes from: a constant or a column."""
-    column, constant = params.get("ccy_from"), params.get("ccy")
-    if (column is None) == (constant is None):
-        raise ValueError("expected one of ccy and ccy_from")
-    if column is None:
-        code = parse_currency(constant)
-        return lambda row: code
-
-    def read(row: Row) -> str | Missing:
-        value = row.get(column, Missing.ABSENT)
-        if isinstance(value, Missing):
-            return value
-        return parse_currency(value.strip().upper() if type(value) is str else value)
-
-    return read
-
-
-def _unit(params: Params) -> tuple[str, int]:
-    """The unit of a rate and the seconds of its day."""
-    unit, day_s = params.get("unit", "HOUR"), params.get("day_s", DAY_S)
-    if unit not in RATE_UNITS:
-        raise ValueError(f"unit: found {unit!r}, expected one of {', '.join(RATE_UNITS)}")
-    if type(day_s) is not int or day_s <= 0:
-        raise ValueError(f"day_s: found {day_s!r}, expected seconds, e.g. 27000")
-    return unit, day_s
-
-
-def _rate(params: Params) -> Step:
-    """A price of labour."""
-    currency, (unit, day_s), allow_double = _currency(params), _unit(params), bool(params.get("allow_double"))
-
-    def convert(value: Any, row: Row) -> Any:
-        rate_e6 = rounded(number_of(value, allow_double) * RATE_SCALE)
-        ccy = currency(row)
-        return ccy if isinstance(ccy, Missing) else [parse_int(rate_e6), ccy, unit, day_s]
-
-    return convert
-
-
-def _money(params: Params) -> Step:
-    """An amount: in major units, or in minor units with minor = true."""
-    currency, minor, allow_double = _currency(params), params.get("minor", False), bool(params.get("allow_double"))
-    if type(minor) is not bool:
-        raise ValueError(f"minor: found {minor!r}, expected true or false")
-
-    def convert(value: Any, row: Row) -> Any:
-        amount = number_of(value, allow_double)
-        ccy = currency(row)
-        if isinstance(ccy, Missing):
-            return ccy
-        return [parse_int(rounded(amount * (1 if minor else 10 ** exponent(ccy)))), ccy]
-
-    return convert
-
-
 def _prefix(params: Params) -> Step:
     """The first matching prefix replaced; text without one stays."""
     prefixes = params.get("prefixes")
@@ -307,8 +193,40 @@ def _split(params: Params) -> Step:
     return lambda value, row: [part.strip() for part in text_of(value).split(separator) if part.strip()]
 
 
+def _part(params: Params) -> Step:
+    """One part of text that is cut at a separator; text with fewer parts is refused."""
+    separator, at = params.get("separator", ":"), params.get("at", 0)
+    if not isinstance(separator, str) or not separator:
+        raise ValueError(f"separator: found {separator!r}, expected text")
+    if type(at) is not int:
+        raise ValueError(f"at: found {at!r}, expected the number of the part, from 0; -1 is the last")
+
+    def convert(value: Any, row: Row) -> str:
+        parts = text_of(value).split(separator)
+        if -len(parts) <= at < len(parts):
+            return parts[at].strip()
+        raise BadValue(f"found {shown(value)}, expected more parts, separated by {separator!r}")
+
+    return convert
+
+
+def _after(params: Params) -> Step:
+    """What follows the first separator; text without one is refused."""
+    separator = params.get("separator", ":")
+    if not isinstance(separator, str) or not separator:
+        raise ValueError(f"separator: found {separator!r}, expected text")
+
+    def convert(value: Any, row: Row) -> str:
+        _, found, rest = text_of(value).partition(separator)
+        if found:
+            return rest.strip()
+        raise BadValue(f"found {shown(value)}, expected text with {separator!r} in it")
+
+    return convert
+
+
 _DOUBLE: Final = ("allow_double",)
-_AMOUNT: Final = ("ccy", "ccy_from", "allow_double")
+_AMOUNT: Final = ("ccy", "ccy_from", "allow_double", "minor")
 
 CONVERTERS: Final[Mapping[str, Converter]] = {
     "text": Converter(Kind.TEXT, _plain(text_of)),
@@ -317,12 +235,18 @@ CONVERTERS: Final[Mapping[str, Converter]] = {
     "project_code": Converter(Kind.TEXT, _plain(project_code)),
     "prefix": Converter(Kind.TEXT, _prefix, ("prefixes",)),
     "hash": Converter(Kind.TEXT, _plain(lambda value: sha256(text_of(value).encode()).hexdigest()[:32])),
+    "part": Converter(Kind.TEXT, _part, ("separator", "at")),
+    "after": Converter(Kind.TEXT, _after, ("separator",)),
+    "period": Converter(Kind.TEXT, _plain(period)),
     "split": Converter(Kind.TEXTS, _split, ("separator",)),
     "flag": Converter(Kind.BOOL, _plain(_flag)),
     "int": Converter(Kind.INT, _plain(int_of)),
     "date_days": Converter(Kind.DATE, _plain(_date_days)),
     "datetime_midnight_date": Converter(Kind.DATE, _plain(_midnight_date)),
+    "civil_date": Converter(Kind.DATE, _plain(civil_date)),
+    "month_start": Converter(Kind.DATE, _plain(month_start)),
     "inclusive_end": Converter(Kind.DATE, _plain(_inclusive_end)),
+    "zoned": Converter(Kind.INSTANT, _plain(zoned)),
     "utc": Converter(Kind.INSTANT, _plain(_utc)),
     "local_time": Converter(Kind.INSTANT, _local_time, ("zone", "zone_from")),
     "epoch_s": Converter(Kind.INSTANT, _epoch(1_000_000)),
@@ -333,6 +257,6 @@ CONVERTERS: Final[Mapping[str, Converter]] = {
     "decimal_hours_to_seconds": Converter(Kind.INT, _duration(HOUR_S), _DOUBLE),
     "clock_duration": Converter(Kind.INT, _plain(_clock_duration)),
     "basis_points": Converter(Kind.INT, _basis_points, _DOUBLE),
-    "rate": Converter(Kind.RATE, _rate, (*_AMOUNT, "unit", "day_s")),
-    "money": Converter(Kind.MONEY, _money, (*_AMOUNT, "minor")),
+    "rate": Converter(Kind.RATE, rate, (*_AMOUNT, "unit", "day_s")),
+    "money": Converter(Kind.MONEY, money, _AMOUNT),
 }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from tieout.codecs.columns import Decoder, Missing, Row, text_of
+from tieout.codecs.columns import Missing, Row, text_of
 from tieout.codecs.errors import DecodeError, MappingError, MissingKey, nearest
 from tieout.codecs.fields import Condition, Field, is_reference
+from tieout.codecs.parts import Changed, Part, Parts
+from tieout.codecs.wire_types import WireType
 from tieout.reconcilers.entities import Entity
 
 Asserted = dict[str, Any]
@@ -22,10 +24,23 @@ class EntityMap:
     fields: Mapping[str, Field]
     table: str | None = None
     subject: Field | None = None
-    columns: Mapping[str, Decoder] = field(default_factory=dict)
+    columns: Mapping[str, WireType] = field(default_factory=dict)
     skip: tuple[Condition, ...] = ()
     delete: tuple[Condition, ...] = ()
     reads: frozenset[str] = frozenset()
+    gap: tuple[Condition, ...] = ()
+    parts: Parts | None = None
+    claims: bool = False  # adds to records that another map makes: its own deletes say nothing about them
+    commit: Field | None = None  # where the row itself says when it was committed
+    order: Field | None = None  # where the row itself carries its order token
+
+    def parts_of(self, row: Row, changed: Changed = None) -> Sequence[Part]:
+        """The rows of the records that a row holds: itself, unless the map takes it apart."""
+        return (Part(row),) if self.parts is None else self.parts.of(row, changed)
+
+    def parts_known(self, row: Row) -> Sequence[Part]:
+        """Likewise where little more than the record's id is known: deletes and gaps. None where nobody can tell."""
+        return (Part(row),) if self.parts is None else self.parts.all_of(row)
 
     def asserted(self, row: Row) -> Asserted:
         """The attributes that the row asserts; a DecodeError names the attribute."""
@@ -76,6 +91,22 @@ class EntityMap:
     def deleted(self, row: Row) -> bool:
         """True when the row is marked as deleted."""
         return any(condition(row) for condition in self.delete)
+
+    def lost(self, gone: Set[str], present: Set[str]) -> str | None:
+        """A column of `gone` without which the map can no longer say what it said, or None."""
+        conditions = {condition.column for condition in (*self.skip, *self.delete)}
+        for name in sorted(gone):
+            if name in conditions or any(each.loses(name, present) for each in self.fields.values()):
+                return name
+        return None
+
+    def unknown(self, row: Row) -> bool:
+        """True when the row says that the record changed, but not what it is now."""
+        return any(condition(row) for condition in self.gap)
+
+    def says_nothing(self, asserted: Mapping[str, Any]) -> bool:
+        """True when there is nothing in it but the business key and constants."""
+        return all(name in self.entity.key or not self.fields[name].reads for name in asserted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,13 @@
     │   ├── LossyNumber      lossy_number     a float where hours, a rate or money must be exact
     │   ├── BadFraming       bad_framing      not Confluent wire format
     │   ├── BadAvro          bad_avro         the payload does not fit its Avro schema
+    │   ├── SchemaUnknown    schema_unknown   the schema that wrote the payload is not there, or cannot be read
+    │   ├── SchemaChanged    schema_changed   a column is of another type than the mapping pins
     │   └── BadCapture       bad_capture      a line of a capture file cannot be read
-    └── ConfigurationError   we are wrong: a codec cannot be built, stop before reading anything
-        ├── UnknownFormat    the format or one of its options does not exist
-        └── MappingError     a mapping file is wrong; carries every problem at once
+    ├── ConfigurationError   we are wrong: a codec cannot be built, stop before reading anything
+    │   ├── UnknownFormat    the format or one of its options does not exist
+    │   └── MappingError     a mapping file is wrong; carries every problem at once
+    └── SchemasUnreachable   nobody is wrong: schemas cannot be fetched now; hold the record and try again
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ class DecodeError(CodecError):
 
     reason: ClassVar[str] = "undecodable"
     advice: ClassVar[str] = "look at the raw bytes and at the producer's configuration"
+    schema_break: ClassVar[bool] = False  # the source's schema is no longer the one that was agreed: check 43
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -80,6 +84,7 @@ class MissingColumn(DecodeError):
     """A column that the mapping requires is gone."""
 
     reason = "column_missing"
+    schema_break = True
     advice = "the source's schema changed: restore the column or adapt the mapping, then replay the dead letters"
 
 
@@ -118,11 +123,32 @@ class BadAvro(DecodeError):
     advice = "the payload is cut, padded or was written with another schema"
 
 
+class SchemaUnknown(DecodeError):
+    """The schema that wrote the payload is not there, or cannot be read."""
+
+    reason = "schema_unknown"
+    schema_break = True
+    advice = "is [registry] the one that the connector writes to? Restore the schema, then replay the dead letters"
+
+
+class SchemaChanged(DecodeError):
+    """A column is of another type than the mapping pins."""
+
+    reason = "schema_changed"
+    schema_break = True
+    advice = ("restore the column's type, or put the new one into the mapping's columns table (leave the column out "
+              "to follow whatever the schema says), then replay the dead letters")
+
+
 class BadCapture(DecodeError):
     """A line of a capture file cannot be read."""
 
     reason = "bad_capture"
     advice = "captures are JSON lines as 'kcat -J' writes them: topic, partition, offset, ts, key, payload, headers"
+
+
+class SchemasUnreachable(CodecError):
+    """Schemas cannot be fetched now. Not the record's fault: hold it and try again, never dead-letter it."""
 
 
 class ConfigurationError(CodecError):
@@ -143,7 +169,10 @@ class MappingError(ConfigurationError):
 
 def shown(value: Any) -> str:
     """A foreign value for a message, shortened."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:  # nested some thousand times
+        text = f"a {type(value).__name__} nested without end"
     return text if len(text) <= SHOWN_LENGTH else text[: SHOWN_LENGTH - 1] + "…"
 
 

@@ -5,13 +5,13 @@ A field gives its attribute's value, None for asserted null, or `Missing` when t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from string import Formatter
 from typing import Any, Final, NamedTuple
 
 from tieout.codecs.columns import Missing, Row, text_of
-from tieout.codecs.converters import Step, day_of, instant_of, int_of
 from tieout.codecs.errors import BadValue, DecodeError, MissingColumn, shown
+from tieout.codecs.scalars import Step, day_of, instant_of, int_of
 from tieout.codecs.values import PARSERS, parser_of
 from tieout.reconcilers.entities import Attribute, Kind
 
@@ -19,10 +19,18 @@ Evaluate = Callable[[Row], Any]
 
 
 class Field(NamedTuple):
-    """How an attribute's value is made of a row, and the columns that it reads."""
+    """How an attribute's value is made of a row, the columns that it reads, and its alternatives where it has some."""
 
     evaluate: Evaluate
     reads: frozenset[str] = frozenset()
+    ways: tuple[frozenset[str], ...] = ()
+
+    def loses(self, column: str, present: Set[str]) -> bool:
+        """Whether it read `column` and no alternative is left whose columns are all there."""
+        return column in self.reads and not any(way <= present for way in self.ways or (self.reads,))
+
+
+CHANGED: Final = "@changed"  # in a row: the names of the columns that changed; not there, or None, when it is whole
 
 
 class Condition(NamedTuple):
@@ -31,16 +39,30 @@ class Condition(NamedTuple):
     column: str
     holds: Callable[[Any], bool]
     reason: str
+    changed: bool = False  # and it must be among the columns that changed
 
     def __call__(self, row: Row) -> bool:
         """True when the row has the column and its value passes."""
         value = row.get(self.column, Missing.ABSENT)
-        return not isinstance(value, Missing) and self.holds(value)
+        if isinstance(value, Missing) or not self.holds(value):
+            return False
+        changed = row.get(CHANGED) if self.changed else None
+        return changed is None or self.column in changed
 
 
 def constant(value: Any) -> Field:
     """The same value for every row."""
     return Field(lambda row: value)
+
+
+def conditional(field: Field, conditions: Sequence[Condition]) -> Field:
+    """The field where all conditions hold; elsewhere the row does not say."""
+
+    def evaluate(row: Row) -> Any:
+        return field.evaluate(row) if all(condition(row) for condition in conditions) else Missing.ABSENT
+
+    tested = {condition.column for condition in conditions}
+    return Field(evaluate, field.reads | tested, tuple(way | tested for way in field.ways or (field.reads,)))
 
 
 def column(name: str, steps: Sequence[Step], null_if: frozenset[str] = frozenset(), *, required: bool = False) -> Field:
@@ -53,11 +75,16 @@ def column(name: str, steps: Sequence[Step], null_if: frozenset[str] = frozenset
                 raise MissingColumn(f"expected column {name!r}, found {', '.join(sorted(row)) or 'none'}")
             return value
         try:
-            return None if value is None or (null_if and text_of(value) in null_if) else _through(steps, value, row)
+            return None if value is None or _is_null(value, null_if) else _through(steps, value, row)
         except DecodeError as error:
             raise error.within(f"column {name}") from None
 
     return Field(evaluate, frozenset((name,)))
+
+
+def _is_null(value: Any, null_if: frozenset[str]) -> bool:
+    """Whether a value is one of those that mean null; a float has no exact text, and is none of them."""
+    return bool(null_if) and type(value) is not float and text_of(value) in null_if
 
 
 def _through(steps: Sequence[Step], value: Any, row: Row) -> Any:
@@ -84,7 +111,8 @@ def first_of(fields: Sequence[Field]) -> Field:
                 return value
         return found
 
-    return Field(evaluate, frozenset().union(*(field.reads for field in fields)))
+    ways = tuple(way for field in fields for way in (field.ways or (field.reads,)))
+    return Field(evaluate, frozenset().union(*(field.reads for field in fields)), ways)
 
 
 def template(text: str) -> Field:
@@ -153,4 +181,16 @@ def finish(attribute: Attribute) -> Step:
     return lambda value, row: plain(value)
 
 
-_FINISH: Final[Mapping[Kind, Callable[[Any], Any]]] = {Kind.DATE: day_of, Kind.INSTANT: instant_of, Kind.INT: int_of}
+def _plain_json(value: Any) -> Any:
+    """JSON that every reader reads: exact numbers and integers beyond 64 bits are text."""
+    if type(value) is dict:
+        return {name: _plain_json(inner) for name, inner in value.items()}
+    if type(value) is list:
+        return [_plain_json(inner) for inner in value]
+    is_wide = type(value) is int and not -(2**63) <= value < 2**63
+    return text_of(value) if is_wide or type(value) not in (str, int, bool, float, type(None)) else value
+
+
+_FINISH: Final[Mapping[Kind, Callable[[Any], Any]]] = {
+    Kind.DATE: day_of, Kind.INSTANT: instant_of, Kind.INT: int_of, Kind.JSON: _plain_json,
+}

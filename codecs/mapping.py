@@ -1,5 +1,7 @@
 """Mappings: TOML files that say how the rows of a source become canonical entities. No Python needed for a new source.
 
+`docs/mappings.md` describes the language; this much is enough for most sources:
+
 ::
 
     name = "kimai"                          # a file holds the tables of one product
@@ -11,7 +13,8 @@
     subject = "{id}"                        # the record's id; leave out: the parts of the record key joined by ':'
     skip    = [{ column = "end_time", is = "null", reason = "running timer" }]
     delete  = [{ column = "deleted", in = [1] }]                # rows that are marked, not removed
-    columns = { start_time = "timestamp", QTY = "decimal(16)" } # wire types, where messages carry no schema
+    columns = { start_time = "timestamp", QTY = "decimal(16)" } # encodings: how to read messages without schema,
+                                            # and what to expect of those with one
 
     [map.fields]                            # attribute = where it comes from
     origin_system = { const = "TIME" }
@@ -57,6 +60,11 @@ def load(name: str, folders: Sequence[Path] = ()) -> TableMapping:
             return parse(file.read_text(encoding="utf-8"), file.name)
     known = sorted({file.stem for folder in (*folders, SHIPPED) for file in folder.glob("*.toml")})
     raise MappingError([f"mapping: found {name!r}, expected a file or one of {', '.join(known)}{nearest(name, known)}"])
+
+
+def shipped() -> list[str]:
+    """The names of the mappings that come with the product."""
+    return sorted(file.stem for file in SHIPPED.glob("*.toml"))
 
 
 def parse(text: str, file: str) -> TableMapping:

@@ -5,55 +5,27 @@ Nothing here raises on the first mistake: each reader notes its problems and goe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Mapping
 from typing import Any, Final
 
-from tieout.codecs.columns import WIRE_TYPES, Decoder, text_of, wire_type
-from tieout.codecs.converters import CONVERTERS, Converter, Step
 from tieout.codecs.entity_map import EntityMap, TableMapping
-from tieout.codecs.errors import DecodeError, MappingError, nearest
-from tieout.codecs.fields import Condition, Field, choice, column, constant, finish, first_of, reference, template
-from tieout.codecs.values import parser_of
-from tieout.reconcilers.entities import ENTITIES, SYSTEMS, UNKNOWN, Attribute, Entity, Kind
+from tieout.codecs.errors import MappingError, nearest
+from tieout.codecs.fields import Field, column
+from tieout.codecs.mapping_fields import read_conditions, read_field, read_template
+from tieout.codecs.mapping_parts import PARTS, read_parts
+from tieout.codecs.order import order_text
+from tieout.codecs.problems import Problems
+from tieout.codecs.wire_types import WIRE_TYPES, WireType, wire_type
+from tieout.reconcilers.entities import ENTITIES, Attribute, Entity, Kind
 
-_MAP_KEYS: Final = ("entity", "table", "subject", "skip", "delete", "columns", "fields")
-_SOURCES: Final = ("from", "const", "template", "first_of")
-_COLUMN_KEYS: Final = ("from", "as", "enum", "otherwise", "ref", "required", "null_if", "allow_double")
-_CONDITION_KEYS: Final = ("column", "is", "in", "not_in", "reason")
-
-
-class _Problems:
-    """The problems of one file."""
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.found: list[str] = []
-
-    def add(self, place: str, message: str) -> None:
-        """Note a problem at a key."""
-        self.found.append(f"{self.file}: {place}: {message}")
-
-    def unknown(self, place: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
-        """Note the keys of a table that mean nothing."""
-        for key in table:
-            if key not in known:
-                self.add(f"{place}.{key}".lstrip("."), f"no such key{nearest(key, known)}; known: {', '.join(known)}")
-
-    def typed(self, place: str, value: Any, kind: type, default: Any) -> Any:
-        """The value when it is of that kind, else the default and a problem."""
-        if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-            return value
-        self.add(place, f"found {value!r}, expected {_KINDS[kind]}")
-        return default
-
-
-_KINDS: Final = {str: "text", int: "an integer", bool: "true or false", dict: "a table", list: "a list"}
+MAP_KEYS: Final = ("entity", "table", "subject", "skip", "delete", "gap", "claims", "commit", "order", *PARTS,
+                   "columns", "fields")
+_COMMIT: Final = Attribute(Kind.INSTANT)
 
 
 def read_mapping(document: Mapping[str, Any], file: str) -> TableMapping:
     """The compiled mapping; MappingError lists every problem."""
-    problems = _Problems(file)
+    problems = Problems(file)
     problems.unknown("", document, ("name", "version", "map"))
     name = problems.typed("name", document.get("name"), str, file)
     version = problems.typed("version", document.get("version"), int, 0)
@@ -66,29 +38,38 @@ def read_mapping(document: Mapping[str, Any], file: str) -> TableMapping:
     return TableMapping(name, version, tuple(each for each in maps if each is not None))
 
 
-def _entity_map(table: Any, place: str, problems: _Problems) -> EntityMap | None:
+def _entity_map(table: Any, place: str, problems: Problems) -> EntityMap | None:
     """One [[map]]; None when its entity is not known."""
     table = problems.typed(place, table, dict, {})
-    problems.unknown(place, table, _MAP_KEYS)
+    problems.unknown(place, table, MAP_KEYS)
     entity = ENTITIES.get(str(table.get("entity")))
     if entity is None:
         problems.add(f"{place}.entity", f"found {table.get('entity')!r}, no such entity"
                                         f"{nearest(str(table.get('entity')), list(ENTITIES))}")
         return None
     fields = _fields(table, entity, place, problems)
-    subject = _template(table["subject"], f"{place}.subject", problems) if "subject" in table else None
-    skip = _conditions(table, "skip", place, problems)
-    delete = _conditions(table, "delete", place, problems)
-    reads = [field.reads for field in fields.values()] + [{condition.column} for condition in skip + delete]
-    reads.append(subject.reads if subject else frozenset())
+    subject = read_template(table["subject"], f"{place}.subject", problems) if "subject" in table else None
+    skip, delete, gap = (read_conditions(table, key, place, problems) for key in ("skip", "delete", "gap"))
+    commit = read_field(table["commit"], _COMMIT, f"{place}.commit", problems) if "commit" in table else None
+    order = _order(table["order"], f"{place}.order", problems) if "order" in table else None
+    parts = read_parts(table, place, problems)
+    reads = [frozenset((condition.column,)) for condition in skip + delete + gap]
+    reads += [field.reads for field in (*fields.values(), subject, commit, order) if field is not None]
+    reads.append(parts.reads if parts else frozenset())
     name = problems.typed(f"{place}.table", table["table"], str, None) if "table" in table else None
+    claims = problems.typed(f"{place}.claims", table.get("claims", False), bool, False)
     return EntityMap(entity, fields, name, subject, _columns(table, place, problems), skip, delete,
-                     frozenset().union(*reads))
+                     frozenset().union(*reads), gap, parts, claims, commit, order)
 
 
-def _columns(table: Mapping[str, Any], place: str, problems: _Problems) -> dict[str, Decoder]:
+def _order(name: Any, place: str, problems: Problems) -> Field:
+    """The column that carries the order token: text that sorts, or a number."""
+    return column(problems.typed(place, name, str, ""), [order_text])
+
+
+def _columns(table: Mapping[str, Any], place: str, problems: Problems) -> dict[str, WireType]:
     """The wire types of columns."""
-    found: dict[str, Decoder] = {}
+    found: dict[str, WireType] = {}
     for name, kind in problems.typed(f"{place}.columns", table.get("columns", {}), dict, {}).items():
         decoder = wire_type(kind) if isinstance(kind, str) else None
         if decoder is None:
@@ -100,200 +81,13 @@ def _columns(table: Mapping[str, Any], place: str, problems: _Problems) -> dict[
     return found
 
 
-def _conditions(table: Mapping[str, Any], key: str, place: str, problems: _Problems) -> tuple[Condition, ...]:
-    """The conditions of `skip` or `delete`."""
-    specs = problems.typed(f"{place}.{key}", table.get(key, []), list, [])
-    found = [_condition(spec, f"{place}.{key}[{index}]", problems) for index, spec in enumerate(specs)]
-    return tuple(condition for condition in found if condition is not None)
-
-
-def _condition(spec: Any, place: str, problems: _Problems) -> Condition | None:
-    """{column, is = 'null'|'set'} or {column, in = […]} or {column, not_in = […]}."""
-    spec = problems.typed(place, spec, dict, {})
-    problems.unknown(place, spec, _CONDITION_KEYS)
-    name = problems.typed(f"{place}.column", spec.get("column"), str, "")
-    tests = [key for key in ("is", "in", "not_in") if key in spec]
-    if len(tests) != 1:
-        problems.add(place, f"found {' and '.join(tests) or 'no test'}, expected one of is, in, not_in")
-        return None
-    holds = _test(tests[0], spec[tests[0]], place, problems)
-    reason = problems.typed(f"{place}.reason", spec.get("reason", name), str, name)
-    return holds and Condition(name, holds, reason)
-
-
-def _test(kind: str, argument: Any, place: str, problems: _Problems) -> Callable[[Any], bool] | None:
-    """The test of one column's value."""
-    if kind == "is":
-        if argument not in ("null", "set"):
-            problems.add(f"{place}.is", f"found {argument!r}, expected 'null' or 'set'")
-        return (lambda value: value is None) if argument == "null" else (lambda value: value is not None)
-    members = _texts(argument, f"{place}.{kind}", problems)
-    if kind == "in":
-        return lambda value: value is not None and text_of(value) in members
-    return lambda value: value is not None and text_of(value) not in members
-
-
-def _texts(values: Any, place: str, problems: _Problems) -> frozenset[str]:
-    """Scalars of a TOML list as text."""
-    found = []
-    for value in problems.typed(place, values, list, []):
-        try:
-            found.append(text_of(_plain(value)))
-        except DecodeError as error:
-            problems.add(place, str(error))
-    return frozenset(found)
-
-
-def _plain(value: Any) -> Any:
-    """A TOML value as JSON has it: dates and times are ISO text."""
-    return value.isoformat() if isinstance(value, date | datetime) else value
-
-
-def _fields(table: Mapping[str, Any], entity: Entity, place: str, problems: _Problems) -> dict[str, Field]:
+def _fields(table: Mapping[str, Any], entity: Entity, place: str, problems: Problems) -> dict[str, Field]:
     """The fields of a map: known attributes, the business key among them."""
     specs = problems.typed(f"{place}.fields", table.get("fields"), dict, {})
     problems.unknown(f"{place}.fields", specs, list(entity.attributes))
     for name in entity.key:
         if name not in specs:
             problems.add(f"{place}.fields", f"expected {name}, part of the business key of {entity.name}")
-    read = {name: _field(spec, entity.attributes[name], f"{place}.fields.{name}", problems)
+    read = {name: read_field(spec, entity.attributes[name], f"{place}.fields.{name}", problems)
             for name, spec in specs.items() if name in entity.attributes}
     return {name: field for name, field in read.items() if field is not None}
-
-
-def _field(spec: Any, attribute: Attribute, place: str, problems: _Problems) -> Field | None:
-    """One field: 'COLUMN', or a table with one of from, const, template, first_of."""
-    spec = {"from": spec} if isinstance(spec, str) else problems.typed(place, spec, dict, {})
-    sources = [key for key in _SOURCES if key in spec]
-    if len(sources) != 1:
-        problems.add(place, f"found {' and '.join(sources) or 'no source'}, expected one of {', '.join(_SOURCES)}")
-        return None
-    if sources[0] == "from":
-        return _column_field(spec, attribute, place, problems)
-    problems.unknown(place, spec, sources)
-    value = spec[sources[0]]
-    if sources[0] == "const":
-        return _constant(value, attribute, place, problems)
-    if sources[0] == "template":
-        return _text_template(value, attribute, place, problems)
-    alternatives = problems.typed(f"{place}.first_of", value, list, [])
-    read = [_field(each, attribute, f"{place}.first_of[{index}]", problems) for index, each in enumerate(alternatives)]
-    return first_of([field for field in read if field is not None])
-
-
-def _constant(value: Any, attribute: Attribute, place: str, problems: _Problems) -> Field | None:
-    """A constant, checked like a canonical value."""
-    try:
-        parsed = parser_of(attribute)(_plain(value))
-    except DecodeError as error:
-        problems.add(f"{place}.const", str(error))
-        return None
-    if attribute.members and parsed == UNKNOWN:
-        problems.add(f"{place}.const", f"found {value!r}, expected one of {', '.join(attribute.members)}"
-                                       f"{nearest(value, attribute.members)}")
-    return constant(parsed)
-
-
-def _template(value: Any, place: str, problems: _Problems) -> Field | None:
-    """A template of columns."""
-    try:
-        return template(problems.typed(place, value, str, ""))
-    except ValueError as error:
-        problems.add(place, str(error))
-        return None
-
-
-def _text_template(value: Any, attribute: Attribute, place: str, problems: _Problems) -> Field | None:
-    """A template for an attribute, which must be text."""
-    if attribute.kind is not Kind.TEXT:
-        problems.add(f"{place}.template", f"gives text, the attribute is {attribute.kind.value}")
-    return _template(value, f"{place}.template", problems)
-
-
-def _column_field(spec: Mapping[str, Any], attribute: Attribute, place: str, problems: _Problems) -> Field:
-    """A column with its converters, enum table or reference."""
-    converters = _converters(spec.get("as", []), f"{place}.as", problems)
-    params = [param for _, converter in converters for param in converter.params]
-    problems.unknown(place, spec, [*_COLUMN_KEYS, *params])
-    steps = [step for name, converter in converters if (step := _step(name, converter, spec, place, problems))]
-    steps += _last_steps(spec, attribute, [converter for _, converter in converters], place, problems)
-    field = column(
-        problems.typed(f"{place}.from", spec["from"], str, ""), steps,
-        _texts(spec.get("null_if", []), f"{place}.null_if", problems),
-        required=problems.typed(f"{place}.required", spec.get("required", False), bool, False),
-    )
-    columns = {str(spec[param]) for param in params if param.endswith("_from") and param in spec}
-    return Field(field.evaluate, field.reads | columns)
-
-
-def _converters(names: Any, place: str, problems: _Problems) -> list[tuple[str, Converter]]:
-    """The named converters: one name or a list of them."""
-    found = []
-    for name in [names] if isinstance(names, str) else problems.typed(place, names, list, []):
-        if isinstance(name, str) and name in CONVERTERS:
-            found.append((name, CONVERTERS[name]))
-        else:
-            problems.add(place, f"found {name!r}, expected one of {', '.join(CONVERTERS)}"
-                                f"{nearest(str(name), list(CONVERTERS))}")
-    return found
-
-
-def _step(name: str, converter: Converter, spec: Mapping[str, Any], place: str, problems: _Problems) -> Step | None:
-    """A converter, built."""
-    try:
-        return converter.build(spec)
-    except ValueError as error:
-        problems.add(place, f"{name}: {error}")
-        return None
-
-
-def _last_steps(spec: Mapping[str, Any], attribute: Attribute, converters: Sequence[Converter], place: str,
-                problems: _Problems) -> list[Step]:
-    """What follows the converters: the enum table or the reference, then the check of the attribute's kind."""
-    if "ref" in spec:
-        return [_reference(spec["ref"], attribute, f"{place}.ref", problems)]
-    if "enum" in spec:
-        return [_choice(spec, attribute, place, problems)]
-    gives = converters[-1].gives if converters else None
-    if gives is not None and gives is not attribute.kind:
-        problems.add(f"{place}.as", f"{spec['as']!r} gives {gives.value}, the attribute is {attribute.kind.value}")
-    if gives is None and attribute.kind in (Kind.RATE, Kind.MONEY):
-        problems.add(place, f"expected as = '{attribute.kind.value}' with its currency")
-    return [finish(attribute)]
-
-
-def _choice(spec: Mapping[str, Any], attribute: Attribute, place: str, problems: _Problems) -> Step:
-    """An enum table; an enumeration takes UNKNOWN for what is not in it, other attributes refuse."""
-    table = problems.typed(f"{place}.enum", spec["enum"], dict, {})
-    results = {f"{place}.enum.{key}": value for key, value in table.items()}
-    if "otherwise" in spec:
-        results[f"{place}.otherwise"] = spec["otherwise"]
-    if attribute.kind not in (Kind.TEXT, Kind.BOOL, Kind.INT):
-        problems.add(f"{place}.enum", f"gives text, bool or int, the attribute is {attribute.kind.value}")
-        return choice(table)
-    parse = parser_of(attribute)
-    for key, value in results.items():
-        try:
-            if attribute.members and value != UNKNOWN and parse(value) == UNKNOWN:
-                problems.add(key, f"found {value!r}, expected one of {', '.join(attribute.members)}"
-                                  f"{nearest(value, attribute.members)}")
-            parse(value)
-        except DecodeError as error:
-            problems.add(key, str(error))
-    if "otherwise" in spec:
-        return choice(table, spec["otherwise"])
-    return choice(table, UNKNOWN) if attribute.members else choice(table)
-
-
-def _reference(spec: Any, attribute: Attribute, place: str, problems: _Problems) -> Step:
-    """{entity = 'project', system = 'PSA'}: the system only where it is not the row's own."""
-    spec = problems.typed(place, spec, dict, {})
-    problems.unknown(place, spec, ("entity", "system"))
-    entity, system = spec.get("entity"), spec.get("system")
-    if entity not in ENTITIES:
-        problems.add(f"{place}.entity", f"found {entity!r}, no such entity{nearest(str(entity), list(ENTITIES))}")
-    if system is not None and system not in SYSTEMS:
-        problems.add(f"{place}.system", f"found {system!r}, expected one of {', '.join(SYSTEMS)}")
-    if attribute.kind is not Kind.TEXT:
-        problems.add(place, f"a reference gives text, the attribute is {attribute.kind.value}")
-    return reference(str(entity), system)

@@ -1,6 +1,9 @@
 """Order tokens: where a change stands in its source's own log, as text that sorts.
 
 =============  ==============================================================================
+salesforce     commit number (20 digits), sequence number (10)
+dataverse      row version (20 digits); a delete comes behind the version that it names, or behind all
+cloudevents    `sequence`, else time (20 digits) and hash of the data
 postgresql     last commit lsn, lsn (20 digits each)
 sqlserver      commit lsn, change lsn, event serial number (an update has 1 and 2)
 mysql          file, position (12 digits), row (4 digits); a failover starts a new epoch
@@ -41,6 +44,14 @@ def _number(source: Block, name: str) -> int:
     raise MissingOrder(f"source.{name}: found {shown(value)}, expected a whole number")
 
 
+def _text(source: Block, name: str) -> str:
+    """A member that is text, empty where it is not said."""
+    value = source.get(name)
+    if value is None or type(value) is str:
+        return value or ""
+    raise MissingOrder(f"source.{name}: found {shown(value)}, expected text")
+
+
 def _postgresql(source: Block) -> str:
     """The last commit comes first: rows of interleaved transactions have lsns that go up and down.
 
@@ -71,9 +82,9 @@ def _sqlserver(source: Block) -> str:
     commit = source.get("commit_lsn")
     if type(commit) is not str or not commit:
         raise MissingOrder(f"source.commit_lsn: found {shown(commit)}, expected text like {_NO_LSN!r}")
-    change = source.get("change_lsn") or _NO_LSN
+    change = _text(source, "change_lsn") or _NO_LSN
     serial = 0 if source.get("event_serial_no") is None else _number(source, "event_serial_no")
-    return f"{commit.lower()}|{str(change).lower()}|{serial:06d}"
+    return f"{commit.lower()}|{change.lower()}|{serial:06d}"
 
 
 def _mysql(source: Block) -> str:
@@ -91,9 +102,18 @@ def _oracle(source: Block) -> str:
     scn = _number(source, "scn")
     commit = scn if source.get("commit_scn") is None else _number(source, "commit_scn")
     ssn = 0 if source.get("ssn") is None else _number(source, "ssn")
-    return f"{commit:020d}:{scn:020d}:{source.get('rs_id') or ''}:{ssn:010d}"
+    return f"{commit:020d}:{scn:020d}:{_text(source, 'rs_id')}:{ssn:010d}"
 
 
 _TOKENS: Final[Mapping[str, Callable[[Block], str]]] = {
     "postgresql": _postgresql, "sqlserver": _sqlserver, "mysql": _mysql, "mariadb": _mysql, "oracle": _oracle,
 }
+
+
+def order_text(value: Any, row: Block) -> str:
+    """A column that orders: numbers and instants padded with zeros, text as it is."""
+    if isinstance(value, int) and type(value) is not bool and value >= 0:
+        return f"{value:020d}"
+    if type(value) is str and value:
+        return value
+    raise MissingOrder(f"found {shown(value)}, expected a whole number or text that sorts")

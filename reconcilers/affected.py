@@ -36,6 +36,8 @@ def _assertions(record: Record) -> Iterator[Attributes]:
     for system in record.systems():
         if last := record.last(system):
             yield last.attributes
+    for history in record.histories.values():
+        yield from history.former()
 
 
 def _of_code(facts: Facts, project_code: str) -> set[Subject]:
@@ -188,6 +190,20 @@ _OF: Final[Mapping[str, Callable[[Facts, Record], Iterable[Subject]]]] = {
     "rate": _of_rate, "contract_line": _of_line, "resource": _of_resource, "calendar_day": _of_calendar,
     "legal_entity": _of_legal_entity, "staffing_demand": _of_demand, "opportunity": _of_opportunity,
     "billing_cycle": _of_cycle,
+}
+
+_EVERY_KIND: Final = ("entry", "day", "work", "pair", "project", "opportunity", "invoice")
+
+# Entity -> kinds of subjects that its records can bear on: what `_OF` finds, without looking.
+KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "project": _EVERY_KIND, "alias": _EVERY_KIND, "legal_entity": _EVERY_KIND,
+    "time_entry": ("entry", "day", "work"), "posted_labour": ("entry",), "coverage": ("entry",),
+    "write_off": ("entry",),
+    "invoice": ("entry", "invoice"), "invoice_line": ("entry", "invoice"), "covered_invoice": ("entry", "invoice"),
+    "assignment": ("pair", "entry", "work"), "rate": ("card", "entry", "pair", "project", "work"),
+    "contract_line": ("entry", "pair", "project", "work"), "resource": ("pair", "entry", "work"),
+    "calendar_day": ("pair", "work"), "staffing_demand": ("project",), "opportunity": ("opportunity",),
+    "billing_cycle": ("entry",),
 }
 
 

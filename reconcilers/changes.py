@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from tieout.reconcilers.tallies import Tally
+
 Attributes = Mapping[str, Any]
 
 Head = tuple[str, str, str, str, int]  # entity, op, source; topic and partition of the raw record
@@ -28,6 +30,7 @@ class Op(StrEnum):
     REKEY = "REKEY"  # the business key changed: asserted {"old", "new"}
     SNAPSHOT = "SNAPSHOT"  # re-read, not changed: same meaning as UPSERT, older than what we may already know
     GAP = "GAP"  # the source lost events: the record (or, with an empty key, the object) is unknown
+    TRUNCATE = "TRUNCATE"  # the object (empty key) was emptied at the source: every older version in it is gone
 
 
 class Change(NamedTuple):
@@ -71,7 +74,8 @@ class Frame:
     `number` counts the frames of one producer on this partition from 0 without gaps; a frame without changes is a
     tick. `watermarks` maps a raw partition ("topic/3") to the commit instant up to which it has been delivered in
     full. `sources` maps a source to the raw partitions that make it up: its watermark is the minimum over them.
-    `counts` (control axis only) maps "source|object" to running totals of the ingest process that sent the frame.
+    `tallies` (control axis only) tell what ingest read. The changes of the control axis are those of whole objects,
+    gaps of records, and dead letters (`platform.DEAD_LETTER`).
     """
 
     producer: str
@@ -80,7 +84,7 @@ class Frame:
     changes: tuple[Change, ...] = ()
     watermarks: Mapping[str, int] = field(default_factory=dict)
     sources: Mapping[str, list[str]] = field(default_factory=dict)
-    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    tallies: tuple[Tally, ...] = ()
     fresh: tuple[str, ...] = ()  # sources assumed to have kept up with the clock (replay with --assume-fresh)
 
     def to_record(self) -> dict[str, Any]:
@@ -89,7 +93,7 @@ class Frame:
         rows = [_row(change, heads) for change in self.changes]
         return {
             "v": 2, "p": self.producer, "n": self.number, "now": self.now_us, "w": dict(self.watermarks),
-            "s": dict(self.sources), "c": {k: dict(v) for k, v in self.counts.items()}, "f": list(self.fresh),
+            "s": dict(self.sources), "c": [tally.to_record() for tally in self.tallies], "f": list(self.fresh),
             "h": list(heads), "ch": rows,
         }
 
@@ -99,8 +103,9 @@ class Frame:
         version = record.get("v")
         if version not in _VERSIONS:
             raise ValueError(f"frame of version {version!r}, this build reads 1 and 2: upgrade the reader")
+        tallies = map(Tally.from_record, record["c"] if version > 1 else ())  # version 1 had sums instead
         return cls(record["p"], record["n"], record["now"], _VERSIONS[version](record), record["w"], record["s"],
-                   record["c"], tuple(record.get("f", ())))
+                   tuple(tallies), tuple(record.get("f", ())))
 
 
 def _row(change: Change, heads: dict[Head, int]) -> list[Any]:

@@ -1,25 +1,28 @@
-"""The control axis: the state of the sources, and check 41, which is decided by the clock alone."""
+"""The control axis: the state of the sources, and the checks that follow from it alone: 41, 42 and 43."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from tieout.reconcilers.asof import AsOf
-from tieout.reconcilers.changes import NEVER, Frame
-from tieout.reconcilers.deadlines import Grace
+from tieout.reconcilers import drift
+from tieout.reconcilers.alarms import Alarms
+from tieout.reconcilers.changes import NEVER, Change, Frame, Op
 from tieout.reconcilers.entities import Axis
-from tieout.reconcilers.facts import Facts
-from tieout.reconcilers.findings import Break, Finding, Life, Rule, Severity, Side, publish, step
-from tieout.reconcilers.kpis import Amount, Cell, Cells, of_finding
+from tieout.reconcilers.kpis import Amount, Cell, Cells
+from tieout.reconcilers.letters import Letters
+from tieout.reconcilers.objects import Object
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
-from tieout.reconcilers.timeline import DAY, SECOND, instant_text
+from tieout.reconcilers.rules import platform
+from tieout.reconcilers.tallies import HOUR_US, LAST_EVENT, Ledger
+from tieout.reconcilers.timeline import FOREVER, SECOND
 from tieout.reconcilers.watermarks import Watermarks
 
-_STORED: Final = ("code", "facet", "business_key", "episode", "occurrences", "status", "onset", "deadline", "opened_at",
-                  "resolved_at", "resolution")
 _DEFAULT_LIMIT_S: Final = 5_400
+_FATES: Final = ("received", "parked", "filtered", "dead_lettered")
+_NAMED: Final = 50  # of what a finding is about, in its row
+Place = tuple[str, str]  # source, object
 
 
 def limit_s(policy: Policy, source: str) -> int:
@@ -38,135 +41,195 @@ def stale_systems(policy: Policy, marks: Watermarks) -> set[str]:
     return {source.partition("/")[0] for source in stale_sources(policy, marks)}
 
 
-STALE: Final = Rule("SOURCE_STALE", "41", "source", (), lambda world, subject: (), Severity.HIGH, "platform",
-                    hold="H19", structural=True)
-
-
 class ControlState:
-    """Source states, counts and stale sources of the firm."""
+    """Source states and counts of the firm, and what is stale, lost or unreadable."""
 
     def __init__(self, partition: int, policy: Policy) -> None:
         self.policy = policy
         self.marks = Watermarks()
         self.cells = Cells(Axis.CONTROL, partition)
-        self.findings: dict[str, Finding] = {}
-        self.counts: dict[str, dict[str, dict[str, int]]] = {}  # producer -> source|object -> totals
-        self.dirty: set[str] = set()
+        self._alarms = Alarms(platform.RULES, policy, self.cells)
+        self._ledger = Ledger()
+        self._objects: dict[Place, Object] = {}
+        self._letters: dict[Place, Letters] = {}
+        self._dirty: set[Place] = set()  # objects and letters
+        self._dropped: list[tuple[str, int]] = []  # places and hours whose quantities are forgotten
 
     def apply(self, frame: Frame) -> Iterator[Outcome]:
-        """Sources that turned stale or caught up."""
+        """What turned stale, got lost or became unreadable, and what did no longer."""
         self.marks.take(frame)
-        if frame.counts:
-            self.counts[frame.producer] = {name: dict(totals) for name, totals in frame.counts.items()}
+        for tally in frame.tallies:
+            self._ledger.add(frame.producer, tally)
         for source in self.marks.sources():
             yield from self._look(source)
+        yield from self._take(frame.changes)
+        for name in sorted({name for tally in frame.tallies for name in tally.quantities}):
+            yield from self._judge(name)
 
     def settle(self) -> Iterator[Outcome]:
         """Where every source stands now: watermarks, lags and counts move with each frame."""
         for source in self.marks.sources():
             yield self._row(source, "*", {})
-            mark = self.marks.of_source(source)
-            lag = {} if mark == NEVER else {Cell("sync_lag", "us", source=source): Amount(
-                max(0, self.marks.now_us - mark))}
-            self.cells.give(("lag", source), lag)
+        self._give_lags()
         for place, totals in sorted(self.totals().items()):
             source, _, name = place.partition("|")
             yield self._row(source, name, totals)
         yield from self.cells.changed(self.marks.now_us, None)
 
     def totals(self) -> dict[str, dict[str, int]]:
-        """Counts by source and object over all ingest processes."""
-        found: dict[str, dict[str, int]] = {}
-        for places in self.counts.values():
-            for place, totals in places.items():
-                sums = found.setdefault(place, {})
-                for name, count in totals.items():
-                    newest = name == "last_event_us"
-                    sums[name] = max(sums.get(name, 0), count) if newest else sums.get(name, 0) + count
-        return found
+        """Counts by source and object over all ingest processes, each record once however often it was read."""
+        return self._ledger.totals()
+
+    def _give_lags(self) -> None:
+        for source in self.marks.sources():
+            mark = self.marks.of_source(source)
+            lag = {} if mark == NEVER else {Cell("sync_lag", "us", source=source): Amount(
+                max(0, self.marks.now_us - mark))}
+            self.cells.give(("lag", source), lag)
 
     def _row(self, source: str, name: str, totals: dict[str, int]) -> Outcome:
         mark = self.marks.of_source(source)
         system, _, instance = source.partition("/")
-        limit = limit_s(self.policy, source)
-        late = mark != NEVER and self.marks.now_us - mark > limit * SECOND
         row = {
             "source": source, "system": system, "instance": instance, "object": name,
-            "watermark_at": None if mark == NEVER else mark, "last_event_at": totals.get("last_event_us"),
-            "state": "UNKNOWN" if mark == NEVER else "STALE" if late else "FRESH", "limit_s": limit,
-            **{count: totals.get(count, 0) for count in ("received", "parked", "filtered", "dead_lettered")},
+            "watermark_at": None if mark == NEVER else mark, "last_event_at": totals.get(LAST_EVENT),
+            "state": "UNKNOWN" if mark == NEVER else "STALE" if self._is_late(source) else "FRESH",
+            "limit_s": limit_s(self.policy, source), **{fate: totals.get(fate, 0) for fate in _FATES},
             "as_of": self.marks.now_us,
         }
         return Outcome(Output.SOURCE_STATE, f"{source}|{name}", row)
 
+    # -- 41 --------------------------------------------------------------------------------------
+
+    def _is_late(self, source: str) -> bool:
+        mark = self.marks.of_source(source)
+        return mark != NEVER and self.marks.now_us - mark > limit_s(self.policy, source) * SECOND
+
     def _look(self, source: str) -> Iterator[Outcome]:
-        finding = self.findings.get(source)
-        mark, now = self.marks.of_source(source), self.marks.now_us
-        late = mark != NEVER and now - mark > limit_s(self.policy, source) * SECOND
-        if late and (finding is None or not finding.is_open):
-            yield from self._open(source, mark)
-        elif not late and finding is not None and finding.is_open:
-            finding.status, finding.resolved_at, finding.resolution = "RESOLVED_AUTO", now, "the watermark caught up"
-            yield from self._publish(source, finding, "RESOLVED_AUTO", now)
+        now, rule = self.marks.now_us, platform.STALE
+        if not self._is_late(source):
+            yield from self._alarms.clear(rule, None, source, at=now, reason="the watermark caught up", now=now)
+        elif not self._alarms.is_open(rule, None, source):
+            mark, limit = self.marks.of_source(source), limit_s(self.policy, source)
+            yield from self._alarms.raise_(rule, platform.stale(source, mark, limit), [source], 1,
+                                           onset=mark, deadline=mark + limit * SECOND,
+                                           opened_at=mark + limit * SECOND, now=now)
 
-    def _open(self, source: str, mark: int) -> Iterator[Outcome]:
-        finding = self.findings.setdefault(source, Finding(STALE.code, None, source))
-        deadline = mark + limit_s(self.policy, source) * SECOND
-        again = finding.resolved_at is not None and deadline - finding.resolved_at <= self.policy.flap_days * DAY
-        if again:
-            finding.occurrences += 1
+    # -- 42 and 43: what ingest noticed ----------------------------------------------------------
+
+    def _take(self, changes: Iterable[Change]) -> Iterator[Outcome]:
+        lost: dict[Place, dict[str, int]] = {}  # gaps that are news, by subject: since when
+        letters: dict[Place, int] = {}  # latest instant at which something about them happened
+        for change in changes:
+            if change.entity == platform.DEAD_LETTER:
+                for place in self._sort_letter(change):
+                    letters[place] = max(change.commit_us, letters.get(place, NEVER))
+            elif self._objects.setdefault(place := (change.source, change.entity), Object()).note(change):
+                news = lost.setdefault(place, {})
+                if change.op is Op.GAP:
+                    news[change.subject] = min(change.commit_us, news.get(change.subject, FOREVER))
+        self._dirty |= lost.keys() | letters.keys()
+        for place, news in lost.items():
+            yield from self._look_at_object(place, news)
+        for place, at in letters.items():
+            yield from self._look_at_letters(place, at)
+
+    def _look_at_object(self, place: Place, news: dict[str, int]) -> Iterator[Outcome]:
+        """A gap opens the finding even if its end is known already: it did happen."""
+        spans = list(self._objects[place].unknown())
+        unknown = {subject: span.since for subject, span in reversed(spans) if span.until == FOREVER}
+        lost, now = unknown or news, self.marks.now_us
+        if lost:
+            since = min(lost.values())
+            names = sorted({platform.WHOLE if name in platform.NO_RECORD else name for name in lost})
+            yield from self._alarms.raise_(platform.GAP, platform.gap(*place, lost, since), names[:_NAMED],
+                                           len(names), onset=since, deadline=since, opened_at=now, now=now)
+        if not unknown:
+            at = max((span.until for _, span in spans), default=now)
+            yield from self._alarms.clear(platform.GAP, None, "|".join(place), at=at, now=now,
+                                          reason="it has been read again")
+
+    def _sort_letter(self, change: Change) -> Iterator[Place]:
+        """Keep a record that could not be read, or forget it once it was sent again; the objects concerned."""
+        if change.op is Op.DELETE:
+            yield from (place for place, letters in self._letters.items() if letters.discard(change.key))
+        elif change.asserted.get("schema"):
+            place = (change.source, change.subject)
+            self._letters.setdefault(place, Letters()).add(change.key, change.commit_us)
+            yield place
+
+    def _look_at_letters(self, place: Place, at: int) -> Iterator[Outcome]:
+        letters, now, key = self._letters[place], self.marks.now_us, "|".join(place)
+        if letters:
+            broke = platform.unreadable(*place, len(letters), self._mean_s(key))
+            yield from self._alarms.raise_(platform.SCHEMA, broke, letters.first(_NAMED), len(letters),
+                                           onset=letters.since, deadline=letters.since, opened_at=now, now=now)
         else:
-            finding.episode, finding.occurrences, finding.opened_at = finding.episode + 1, 1, deadline
-            finding.onset, finding.deadline = mark, deadline
-        finding.status, finding.resolved_at, finding.resolution = "OPEN", None, None
-        finding.members = {source: Life(STALE, source, self._break(source, mark), mark, deadline, True)}
-        yield from self._publish(source, finding, "REOPENED" if again else "OPENED", self.marks.now_us)
+            yield from self._alarms.clear(platform.SCHEMA, None, key, at=max(at, now), now=now,
+                                          reason="every record was read after all")
 
-    def _break(self, source: str, mark: int) -> Break:
-        minutes = limit_s(self.policy, source) // 60
-        text = (f"{source} has been delivered until {instant_text(mark)}, no further for more than {minutes} minutes; "
-                "checks that need it wait.")
-        return Break(None, source, Grace(), text, "source", Side(source, instant_text(mark)), Side("clock", None))
+    def _mean_s(self, name: str) -> int | None:
+        """The mean quantity of the object's rows, if it has quantities."""
+        hours = self._ledger.quantities.get(name, {}).values()
+        rows = sum(found.total() for found in hours)
+        return sum(qty * n for found in hours for qty, n in found.items()) // rows if rows else None
 
-    def _publish(self, source: str, finding: Finding, name: str, at: int) -> Iterator[Outcome]:
-        world = AsOf(Facts(), self.policy)
-        finding.row = publish(world, STALE, finding, self.marks.now_us)
-        self.dirty.add(source)
-        self.cells.give(("finding", source), of_finding(finding.row))
-        yield Outcome(Output.FINDING_STATE, finding.finding_id, finding.row)
-        event = step(finding, name, at, finding.resolution)
-        yield Outcome(Output.FINDING_EVENTS, event["event_id"], event)
+    # -- 43: the drift of quantities -------------------------------------------------------------
+
+    def _judge(self, name: str) -> Iterator[Outcome]:
+        hours = self._ledger.quantities.get(name, {})
+        self._dropped += [(name, hour) for hour in self._ledger.forget(name, max(hours, default=0) - drift.KEPT_HOURS)]
+        is_open = self._alarms.is_open(platform.SCHEMA, platform.SEMANTIC, name)
+        if not is_open and all(found.total() < drift.ENOUGH_ROWS for found in hours.values()):
+            return
+        source, _, entity = name.partition("|")
+        found, now = drift.judge(hours), self.marks.now_us
+        if found and found.drifted:
+            broke = platform.drifted(source, entity, *found.drifted)
+            yield from self._alarms.raise_(platform.SCHEMA, broke, [platform.WHOLE], found.drifted.rows,
+                                           onset=found.since * HOUR_US, deadline=found.since * HOUR_US, opened_at=now,
+                                           now=now)
+        else:
+            yield from self._alarms.clear(platform.SCHEMA, platform.SEMANTIC, name, at=now, now=now,
+                                          reason="quantities are as they used to be")
 
     # -- changelog -------------------------------------------------------------------------------
 
     def restore(self, table: str, value: Any) -> None:
         """Take up a changelog row."""
         if table == "findings":
-            life = value.pop("life")
-            finding = Finding(**value)
-            member = Life(STALE, finding.business_key, Break.from_record(life), finding.onset, finding.deadline, True)
-            finding.members = {finding.business_key: member}
-            self.findings[finding.business_key] = finding
-        elif table == "counts":
-            self.counts = value
+            self._alarms.restore(value)
+            return
+        kind, *where, said = value
+        if kind == "ledger":
+            self._ledger.restore(said)
+        elif kind == "quantities":
+            name, hour = where
+            self._ledger.restore_hour(name, hour, said)
+        elif kind == "object":
+            self._objects[where[0], where[1]] = Object.from_record(said)
+        elif kind == "letters":
+            self._letters[where[0], where[1]] = Letters.restore(said)
 
     def restored(self) -> None:
         """Rebuild the cells."""
-        for source, finding in self.findings.items():
-            self.cells.give(("finding", source), of_finding(finding.row))
-        for source in self.marks.sources():
-            mark = self.marks.of_source(source)
-            if mark != NEVER:
-                self.cells.give(("lag", source), {Cell("sync_lag", "us", source=source): Amount(
-                    max(0, self.marks.now_us - mark))})
+        self._give_lags()
         self.cells.forget_changes()
 
     def drain(self) -> Iterator[tuple[str, str, Any]]:
         """Changelog rows since the last drain."""
-        yield "counts", "counts", self.counts
-        for source in sorted(self.dirty):
-            finding = self.findings[source]
-            stored = {name: getattr(finding, name) for name in _STORED}
-            life = finding.members[source].found.to_record()
-            yield "findings", source, {**stored, "row": dict(finding.row), "life": life}
-        self.dirty.clear()
+        yield "counts", "ledger", ["ledger", self._ledger.to_record()]
+        for name, hour, found in self._ledger.drain():
+            yield "counts", f"quantities|{name}|{hour}", ["quantities", name, hour, found]
+        for name, hour in self._dropped:
+            yield "counts", f"quantities|{name}|{hour}", None
+        for place in sorted(self._dirty):
+            if (of_object := self._objects.get(place)) is not None:
+                of_object.prune(self.marks.of_source(place[0]))
+                yield "counts", "object|" + "|".join(place), ["object", *place, of_object.to_record()]
+            if (letters := self._letters.get(place)) is not None:
+                yield "counts", "letters|" + "|".join(place), ["letters", *place, letters.to_record()]
+        for key, value in self._alarms.drain():
+            yield "findings", key, value
+        self._dirty.clear()
+        self._dropped.clear()

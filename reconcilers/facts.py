@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any, Final
 
 from tieout.reconcilers.changes import NEVER, Change, Op
+from tieout.reconcilers.objects import Object
 from tieout.reconcilers.timeline import FOREVER
 from tieout.reconcilers.views import Record, Verdict
 
@@ -37,6 +38,8 @@ class Facts:
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], Record] = {}
+        self.objects: dict[tuple[str, str], Object] = {}  # (entity, source) -> what happened to the whole of it
+        self.gapped: set[tuple[str, str]] = set()  # records that were unknown at some time
         self.entries: set[str] = set()  # keys of all time entries that any system mentions
         self.labour: dict[str, set[str]] = defaultdict(set)  # entry -> posted_labour keys
         self.coverage: dict[str, set[str]] = defaultdict(set)  # entry -> coverage keys
@@ -127,15 +130,15 @@ class Facts:
             if record := self.records.get(("project", code)):
                 yield record
 
-    def put(self, change: Change) -> tuple[Record, Verdict]:
-        """Store a change; the verdict says whether it brought news."""
+    def put(self, change: Change) -> tuple[Record, Verdict, list[int]]:
+        """Store a change; whether it brought news, and when what happened to its object deletes the record."""
         if change.op is Op.REKEY and change.entity == "project":
             self._rename(change.asserted, change.commit_us)
         identity = (change.entity, change.key)
         record = self.records.get(identity)
         if record is None:
             record = self.records[identity] = Record(change.entity, change.key)
-        verdict = record.add(change)
+        verdict, deleted_at = self._add(record, change)
         if verdict != "duplicate":
             if change.entity == "alias" and _renames(change.asserted):
                 self._rename(change.asserted, change.commit_us)
@@ -145,7 +148,51 @@ class Facts:
             if TABLE_OF[change.entity] in _SHARED_TABLES:
                 self.newest = max(self.newest, change.commit_us, change.asserted.get("published_at") or NEVER)
                 self.shared = {}
-        return record, verdict
+        return record, verdict, deleted_at
+
+    def _add(self, record: Record, change: Change) -> tuple[Verdict, list[int]]:
+        """Put a change into the record; what its object went through comes after it, whatever came first."""
+        if change.op is Op.GAP:
+            self.gapped.add((record.entity, record.key))
+        of_object = self.objects.get((change.entity, change.source))
+        if of_object is None:
+            return record.add(change), []
+        history = record.histories.get((change.source, change.subject))
+        if history:
+            history.sweep((), of_object.settled)
+        verdict = record.add(change)
+        history = record.histories[change.source, change.subject]
+        instants = history.sweep(of_object.sweeps(), of_object.settled)
+        self._note_deletions(record, instants)
+        return verdict, instants
+
+    def put_object(self, change: Change) -> tuple[list[tuple[Record, list[int]]], Verdict]:
+        """Store what happened to a whole object: its records with the instants at which they are deleted by it."""
+        place = (change.entity, change.source)
+        of_object = self.objects.setdefault(place, Object())
+        if not of_object.note(change):
+            return [], "duplicate"
+        sweeps = of_object.sweeps()
+        found = []
+        for (entity, _), record in self.records.items():
+            if entity == change.entity:
+                instants = [instant for (source, _), history in record.histories.items() if source == change.source
+                            for instant in history.sweep(sweeps, of_object.settled)]
+                if instants:
+                    self._note_deletions(record, instants)
+                    found.append((record, instants))
+        return found, "applied"
+
+    def _note_deletions(self, record: Record, instants: list[int]) -> None:
+        if TABLE_OF[record.entity] != "timesheets":
+            for instant in instants:
+                place = (instant, (record.entity, record.key))
+                at = bisect_left(self._commits, place)
+                if at == len(self._commits) or self._commits[at] != place:
+                    self._commits.insert(at, place)
+        if TABLE_OF[record.entity] in _SHARED_TABLES:
+            self.newest = max(self.newest, *instants, NEVER)
+            self.shared = {}
 
     def newer_masters(self, instant: int) -> list[tuple[int, tuple[str, str]]]:
         """Commits after the instant of records that more than one subject shares: (commit, identity)."""
@@ -176,8 +223,10 @@ class Facts:
         """Projects and workers that any version of the entry named together."""
         return self._pairs_of_entry.get(key, set())
 
-    def forget_commits(self, horizon: int) -> None:
+    def forget(self, horizon: int) -> None:
         """Drop what lies before the horizon: no lane will look there again."""
+        for of_object in self.objects.values():
+            of_object.prune(horizon)
         del self._commits[: bisect_right(self._commits, (horizon, _LAST))]
 
     def restore(self, value: list[Any]) -> None:
@@ -191,6 +240,7 @@ class Facts:
             for commit, asserted in _versions(record):
                 if {"old", "new"} <= asserted.keys() and (record.entity == "project" or _renames(asserted)):
                     self._rename(asserted, commit)
+        self.gapped = {identity for identity, record in self.records.items() if any(record.gaps())}
         for record in self.records.values():
             for asserted in _assertions(record):
                 self._index(record, asserted)
@@ -299,7 +349,7 @@ class Facts:
 
 
 def _versions(record: Record) -> Iterator[tuple[int, dict[str, Any]]]:
-    for _, _, rows in record.to_record()[2]:
+    for _, _, rows, _ in record.to_record()[2]:
         for _, commit, _, asserted in rows:
             yield commit, asserted
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tieout.reconcilers.asof import AsOf
 from tieout.reconcilers.changes import NEVER
 from tieout.reconcilers.deadlines import deadline
 from tieout.reconcilers.findings import Break, Finding, Life, Rule
-from tieout.reconcilers.timeline import DAY
+from tieout.reconcilers.timeline import DAY, FOREVER
+from tieout.reconcilers.unknown import Unknown
 from tieout.reconcilers.watermarks import Watermarks
 
+NOTHING_UNKNOWN: Final = Unknown()
 Worlds = Callable[[int], AsOf]  # the world as of an instant
 LifeKey = tuple[str, str | None, str, str]  # code, facet, subject, rule's subject kind
 FindingKey = tuple[str, str | None, str]  # code, facet, business key
@@ -77,6 +79,7 @@ class Lives:
         self.groups: dict[FindingKey, dict[str, Life]] = {}  # pending or open, by subject
         self.open_on: dict[str, set[LifeKey]] = {}  # subject -> its open lives
         self.of_subject: dict[tuple[str, str], set[LifeKey]] = {}  # (kind, subject) -> its lives
+        self._unknown = NOTHING_UNKNOWN
         self.naming: dict[str, set[LifeKey]] = {}  # entry -> lives on other subjects that name it, pending or open
         self.renamed: set[str] = set()  # entries that came to be named, or are no longer, or whose holds may differ
         self.released: dict[str, int] = {}  # entry -> when the last hold on it was lifted
@@ -102,21 +105,28 @@ class Lives:
         wanted = [*needs, *(system for system in minds if system in have)]
         return min(marks.frontier(wanted), marks.now_us) if wanted else NEVER
 
-    def advance(self, marks: Watermarks, world_at: Worlds) -> list[Step]:
-        """Move every lane to its frontier; what opened, changed or resolved on the way, in order."""
-        steps: list[Step] = []
+    def advance(self, marks: Watermarks, world_at: Worlds, unknown: Unknown = NOTHING_UNKNOWN) -> Iterator[Step]:
+        """Move every lane to its frontier; what opens, changes or resolves on the way, as it happens.
+
+        A finding may go through two episodes on the way: its state is that of the step until the next one is asked for.
+        """
+        self._unknown = unknown
         for lane_key, lane in self.lanes.items():
-            frontier = self.frontier_of(lane_key, marks)
-            if frontier < lane.frontier or frontier == NEVER:
-                continue
             systems = {*lane_key[1], *lane_key[2]}
+            frontier = unknown.frontier(systems, lane.subject, self.frontier_of(lane_key, marks))
+            if frontier < lane.frontier or frontier <= NEVER:
+                continue
             for instant, subject in lane.pop_until(frontier):
+                known = unknown.known(systems, lane.subject, subject, instant)
+                if known > instant:
+                    if known < FOREVER:  # else the version that ends the gap will bring the subject back
+                        lane.push(known, subject)
+                    continue
                 lane.frontier = instant  # what is pushed meanwhile is looked at from here on, never earlier
                 world = world_at(instant)
                 for rule in lane.rules:
-                    steps += self._look(rule, subject, world, lane, marks, systems)
+                    yield from self._look(rule, subject, world, lane, marks, systems)
             lane.frontier = frontier
-        return steps
 
     def _look(self, rule: Rule, subject: str, world: AsOf, lane: Lane, marks: Watermarks,
               systems: set[str]) -> Iterator[Step]:
@@ -154,7 +164,8 @@ class Lives:
             if life.is_open:
                 yield self._step(life, "CHANGED", now, None)
         if not life.is_open and now >= life.deadline:
-            yield self._open(key, life, world, marks.passed_at(systems, life.deadline))
+            proved = self._unknown.known(systems, lane.subject, life.subject, life.deadline)
+            yield self._open(key, life, world, marks.passed_at(systems, min(proved, now)))
 
     def _group_clock(self, rule: Rule, broke: Break) -> tuple[int, int] | None:
         """Onset and deadline of the group that the break joins, if there is one."""

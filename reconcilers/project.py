@@ -16,12 +16,14 @@ from tieout.reconcilers.findings import publish, step
 from tieout.reconcilers.kpis import Amount, Cell, Cells
 from tieout.reconcilers.lives import FindingKey, Lives, Step
 from tieout.reconcilers.matching import differs, weeks, window
+from tieout.reconcilers.objects import Object, is_of_object
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
 from tieout.reconcilers.quantities import exponent
 from tieout.reconcilers.routing import COVERED, STANDING, partition_of
 from tieout.reconcilers.rules import RULES, in_force
 from tieout.reconcilers.timeline import FOREVER, local_day
+from tieout.reconcilers.unknown import Unknown, systems_of
 from tieout.reconcilers.watermarks import Watermarks
 
 _NAMESPACE: Final = uuid5(NAMESPACE_URL, "tieout:decision")
@@ -51,10 +53,11 @@ class ProjectState:
         self.counts: dict[str, dict[str, int]] = {}  # source|object -> applied, duplicate, stale
         self.rows: dict[str, dict[RowKey, dict[str, Any]]] = {}  # entry -> its published rows
         self._frame = ""  # the one that is being applied: producer and number
-        self._stale: set[str] = set()
+        self._unknown = Unknown()
+        self._stale: set[str] = set()  # systems on which entries wait: stale, or with an object that is unknown
         self._day: int | None = None
         self._pending: set[str] = set()  # entries with a difference that is not decided yet
-        self._suppressed: dict[FindingKey, str] = {}  # published as SUPPRESSED, with their ids
+        self._suppressed: dict[FindingKey, tuple[str, str]] = {}  # published as SUPPRESSED: id, fingerprint of the row
         self.standings: dict[str, Told] = {}  # entry -> what the worker axis says about it
         self._dirty_standings: set[str] = set()
         self._dirty_records: set[tuple[str, str]] = set()
@@ -78,10 +81,11 @@ class ProjectState:
         self.marks.take(frame)
         self._frame = f"{frame.producer}/{frame.number}"
         for change in frame.changes:
-            self._put(change)
+            self._put_object(change) if is_of_object(change) else self._put(change)
+        self._unknown = Unknown.of(self.facts, self._bearing)
         self._note_clock()
         live = self._world(FOREVER, self.marks.now_us)
-        steps = self.lives.advance(self.marks, self._world)
+        steps = self.lives.advance(self.marks, self._world, self._unknown)
         yield from self._publish_steps(steps, live)
         self._dirty_entries |= self.lives.renamed
         self.lives.renamed.clear()
@@ -110,14 +114,15 @@ class ProjectState:
             self._take_standing(change)
             return
         before = self._bearing(affected.by(self.facts, change))
-        record, verdict = self.facts.put(change)
+        record, verdict, deleted_at = self.facts.put(change)
         self._count(change, verdict)
         if verdict == "duplicate":
             return
         self._dirty_records.add((record.entity, record.key))
         after = self._bearing(affected.by(self.facts, change))
         for kind, subject in before | after:
-            self._touch(kind, subject, change.commit_us)
+            for instant in (change.commit_us, *deleted_at):
+                self._touch(kind, subject, instant)
         # An older version that arrives late may tell whom the newer ones are about.
         later = [commit for commit in record.commits() if commit > change.commit_us]
         for kind, subject in after - before if later else ():
@@ -126,6 +131,17 @@ class ProjectState:
         if change.op is Op.REKEY or change.entity == "alias":
             for kind, subject, commit in affected.by_rename(self.facts, before | after, change.commit_us):
                 self.lives.touch(kind, subject, commit)
+
+    def _put_object(self, change: Change) -> None:
+        """What happened to a whole object changes each of its records that it deletes."""
+        deleted, verdict = self.facts.put_object(change)
+        if change.op is not Op.SNAPSHOT or not change.subject:  # else it repeats, for all, what one partition has
+            self._count(change, verdict)
+        for record, instants in deleted:
+            self._dirty_records.add((record.entity, record.key))
+            for kind, subject in self._bearing(affected.of_record(self.facts, record)):
+                for instant in instants:
+                    self._touch(kind, subject, instant)
 
     def _touch(self, kind: str, subject: str, instant: int) -> None:
         if kind == "entry":
@@ -148,7 +164,7 @@ class ProjectState:
         return affected.later_commits(self.facts, kind, subject, instant)
 
     def _count(self, change: Change, verdict: str) -> None:
-        if change.entity == COVERED or (ENTITIES[change.entity].reach is Reach.BROADCAST and (
+        if change.entity == COVERED or ((not change.key or ENTITIES[change.entity].reach is Reach.BROADCAST) and (
                 partition_of(change.key, self.partitions) != self.partition)):
             return  # no source sent it; every partition has it, and one counts it
         totals = self.counts.setdefault(f"{change.source}|{change.entity}", {"APPLIED": 0, "DUPLICATE": 0, "STALE": 0})
@@ -156,7 +172,7 @@ class ProjectState:
 
     def _note_clock(self) -> None:
         """What moves without a change: sources that turn stale, and the day on which weeks are counted."""
-        stale = stale_systems(self.policy, self.marks)
+        stale = self._waited_for()
         if stale != self._stale:
             self._stale = stale
             self._dirty_entries |= {key for key, rows in self.rows.items() if any(map(_minds_staleness, rows.values()))}
@@ -165,24 +181,36 @@ class ProjectState:
             self._day = day
             self._dirty_pairs |= self._pairs()
 
+    def _waited_for(self) -> set[str]:
+        """Systems on which entries wait: with a stale source, or with one of which an object is unknown."""
+        return stale_systems(self.policy, self.marks) | systems_of(self._unknown.sources("entry"))
+
+    def _waits_for(self, key: str) -> set[str]:
+        """Systems on which an entry waits."""
+        return self._stale | self._unknown.systems_on("entry", key)
+
     def _suppress(self) -> Iterator[Outcome]:
         """What waits for stale sources, published anew; what no longer waits has opened or never existed."""
         live = self._world(FOREVER, self.marks.now_us)
         self._count_cost(live)
         rules = self.lives.rules.values()
-        found = dict(suppressed.find(live, self.lives, rules, self._pending, self._stale, self.marks.now_us)
-                     if self._stale else ())
-        for key in sorted(self._suppressed.keys() - found.keys(), key=repr):
+        found = dict(suppressed.find(live, self.lives, rules, self._pending, self._waits_for, self.marks.now_us)
+                     if self._stale or self._unknown.subjects else ())
+        fresh = {key: (row["finding_id"], suppressed.fingerprint(row)) for key, row in found.items()}
+        for key, (name, _) in sorted(self._suppressed.items(), key=repr):
+            if key in fresh and fresh[key][0] == name:
+                continue  # else it waits no longer, or it would be another episode by now
             finding = self.lives.findings.get(key)
-            known = finding is not None and finding.row.get("finding_id") == self._suppressed[key]
-            yield Outcome(Output.FINDING_STATE, self._suppressed[key], finding.row if finding and known else None)
+            known = finding is not None and finding.row.get("finding_id") == name
+            yield Outcome(Output.FINDING_STATE, name, finding.row if finding and known else None)
         for key, row in found.items():
-            if self._suppressed.get(key) != row["finding_id"]:
+            if self._suppressed.get(key) != fresh[key]:
                 yield Outcome(Output.FINDING_STATE, row["finding_id"], row)
-        self._suppressed = {key: row["finding_id"] for key, row in found.items()}
+        self._suppressed = fresh
 
     def _count_cost(self, live: AsOf) -> None:
-        blamed = [source for source in stale_sources(self.policy, self.marks) if source.partition("/")[0] in _GUARDED]
+        behind = {*stale_sources(self.policy, self.marks), *self._unknown.sources("entry")}
+        blamed = sorted(source for source in behind if source.partition("/")[0] in _GUARDED)
         self.cells.give("unevaluated", self._cost(live, blamed) if blamed else {})
 
     def _cost(self, live: AsOf, blamed: list[str]) -> Mapping[Cell, Amount]:
@@ -273,7 +301,7 @@ class ProjectState:
                 holds.add("H14")
             else:
                 pending = True
-        if not holds and not pending and self._stale.intersection(_GUARDED):
+        if not holds and not pending and self._waits_for(key).intersection(_GUARDED):
             holds.add("H19")
         return billing.Standing(billing.ordered(holds), pending, released)
 
@@ -355,14 +383,18 @@ class ProjectState:
         """Counters that no fact can give back."""
         frontiers = [[[list(needs), list(minds)], subject, lane.frontier]
                      for (subject, needs, minds), lane in self.lives.lanes.items()]
-        return {"healed": self.lives.healed, "counts": self.counts, "frontiers": frontiers,
-                "suppressed": [[*key, name] for key, name in self._suppressed.items()]}
+        objects = [[*place, of_object.to_record()] for place, of_object in self.facts.objects.items()]
+        return {"healed": self.lives.healed, "counts": self.counts, "frontiers": frontiers, "objects": objects,
+                "suppressed": [[*key, *published] for key, published in self._suppressed.items()]}
 
     def restore(self, table: str, value: Any) -> None:
         """Take up a changelog row."""
         if table == "progress":
             self.lives.healed, self.counts = dict(value["healed"]), value["counts"]
-            self._suppressed = {(code, facet, key): name for code, facet, key, name in value["suppressed"]}
+            self._suppressed = {(code, facet, key): (name, said)
+                                for code, facet, key, name, said in value["suppressed"]}
+            self.facts.objects = {(entity, source): Object.from_record(said)
+                                  for entity, source, said in value["objects"]}
             for (needs, minds), subject, frontier in value["frontiers"]:
                 lane = self.lives.lanes.get((subject, tuple(needs), tuple(minds)))
                 if lane:
@@ -382,7 +414,8 @@ class ProjectState:
         self.facts.reindex()
         self.lives.reindex()
         self._requeue()
-        self._stale = stale_systems(self.policy, self.marks)
+        self._unknown = Unknown.of(self.facts, self._bearing)
+        self._stale = self._waited_for()
         self._day = local_day(self.marks.now_us) if self.marks.now_us != NEVER else None
         live = self._world(FOREVER, self.marks.now_us)
         self._dirty_entries = set(self.facts.entries)
@@ -451,7 +484,7 @@ class ProjectState:
             yield "findings", f"S|{entry}", ["S", entry, *self.standings[entry]]
         self._dirty_standings.clear()
         self.lives.dirty_released.clear()
-        self.facts.forget_commits(horizon)
+        self.facts.forget(horizon)
         self._dirty_records.clear()
         self.lives.dirty_findings.clear()
 

@@ -1,13 +1,14 @@
-"""What a stale source keeps from being decided: differences that would be findings by the clock, but are not proved.
+"""What a stale source, or a gap, keeps from being decided: findings by the clock that are not proved.
 
 They are shown as SUPPRESSED, with the source to blame, and count as what the stale source costs (check 41). When the
-source catches up they open, or turn out never to have existed.
+source catches up, or is read again, they open, or turn out never to have existed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
+from uuid import NAMESPACE_URL, uuid5
 
 from tieout.reconcilers.asof import AsOf
 from tieout.reconcilers.deadlines import deadline
@@ -20,12 +21,16 @@ from tieout.reconcilers.timeline import DAY
 STATUS: Final = "SUPPRESSED"
 
 
-def find(world: AsOf, lives: Lives, rules: Iterable[Rule], keys: Iterable[str], stale: set[str],
-         now: int) -> Iterator[tuple[FindingKey, dict[str, Any]]]:
-    """Rows of `finding.state` for differences on entries, past their deadline, that wait for a stale system."""
-    waiting = [rule for rule in rules if rule.subject == "entry" and stale.intersection((*rule.needs, *rule.minds))]
+def find(world: AsOf, lives: Lives, rules: Iterable[Rule], keys: Iterable[str],
+         waits_for: Callable[[str], set[str]], now: int) -> Iterator[tuple[FindingKey, dict[str, Any]]]:
+    """Rows of `finding.state` for differences on entries, past their deadline, that wait for a system.
+
+    `waits_for` gives the systems that an entry waits for: stale, or unknown since a gap.
+    """
+    of_entries = [rule for rule in rules if rule.subject == "entry"]
     for key in sorted(keys):
-        for rule in waiting:
+        systems = waits_for(key)
+        for rule in (rule for rule in of_entries if systems.intersection((*rule.needs, *rule.minds))):
             for broke in rule.find(world, key):
                 row = _row(world, lives, rule, key, broke, now)
                 if row:
@@ -47,6 +52,11 @@ def _row(world: AsOf, lives: Lives, rule: Rule, key: str, broke: Break, now: int
     finding = Finding(rule.code, broke.facet, broke.business_key, episode, 0, STATUS, onset, until)
     finding.members[key] = Life(rule, key, broke, onset, until)
     return publish(world, rule, finding, now)
+
+
+def fingerprint(row: Mapping[str, Any]) -> str:
+    """What tells two rows apart that were not only written at different instants."""
+    return str(uuid5(NAMESPACE_URL, repr(sorted((name, row[name]) for name in row if name != "updated_at"))))
 
 
 def cost(world: AsOf, keys: Iterable[str], sources: Iterable[str]) -> dict[Cell, Amount]:

@@ -7,13 +7,17 @@ A view as of an instant merges the versions committed until then. Deleted record
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Literal, NamedTuple
 
 from tieout.reconcilers import marks
 from tieout.reconcilers.changes import Change, Op
+from tieout.reconcilers.objects import Span, Sweep
 from tieout.reconcilers.timeline import FOREVER
 
+_FOLDED: Final = "$folded"  # asserted by the version that others were merged into
+_GAP: Final = "$gap"  # asserted by what is not a version: from here on the record is unknown until the next one
+_SWEPT: Final = "$swept"  # asserted by a deletion that follows from what happened to the whole object
 Verdict = Literal["applied", "duplicate", "stale"]
 
 
@@ -25,6 +29,11 @@ class Version(NamedTuple):
     deleted: bool
     asserted: Mapping[str, Any]
 
+    @property
+    def is_gap(self) -> bool:
+        """Whether it only says that nothing is known."""
+        return _GAP in self.asserted
+
 
 class View(NamedTuple):
     """A record as one source sees it."""
@@ -35,17 +44,20 @@ class View(NamedTuple):
 
 
 class History:
-    """The versions of one record at one source."""
+    """The versions of one record at one source, which come from one raw topic."""
 
-    __slots__ = ("_live", "_versions")
+    __slots__ = ("_live", "_versions", "topic")
 
-    def __init__(self, versions: Iterable[Version] = ()) -> None:
+    def __init__(self, versions: Iterable[Version] = (), topic: str = "") -> None:
+        self.topic = topic
         self._versions = list(versions)
         self._live = _merge(self._versions)
 
     def add(self, change: Change) -> Verdict:
         """Put a change in its place; a known token is a duplicate, a lower one is stale (but still kept in order)."""
-        version = Version(change.seq, change.commit_us, change.op is Op.DELETE, change.asserted)
+        asserted = {_GAP: True} if change.op is Op.GAP else change.asserted
+        version = Version(change.seq, change.commit_us, change.op is Op.DELETE, asserted)
+        self.topic = min(self.topic or change.origin[0], change.origin[0])
         last = self._versions[-1] if self._versions else None
         if last is None or change.seq > last.seq:
             if last is not None and version.commit_us < last.commit_us:
@@ -65,7 +77,35 @@ class History:
 
     @property
     def _folded(self) -> bool:
-        return bool(self._versions) and self._versions[0].asserted.get("$folded", False) is True
+        return bool(self._versions) and _FOLDED in self._versions[0].asserted
+
+    def sweep(self, sweeps: Iterable[Sweep], settled: int) -> list[int]:
+        """Delete the record where what happened to its object says so; the commit instants of these deletions.
+
+        All of them are worked out anew, but those at or before `settled`, of which nothing else is left.
+        """
+        own = [v for v in self._versions if _SWEPT not in v.asserted or v.commit_us <= settled]
+        places: dict[int, int] = {}  # number of versions before the deletion -> its commit
+        for sweep in sweeps:
+            if sweep.topic in (None, self.topic) and (at := _swept_at(own, sweep)):
+                places[at] = min(sweep.commit_us, places.get(at, FOREVER))
+        fresh: list[Version] = []
+        for index, version in enumerate([*own, None]):
+            if index in places:
+                fresh.append(_deletion(own[index - 1], places[index], version))
+            fresh += [version] if version else []
+        if fresh != self._versions:
+            self._versions, self._live = fresh, _merge(fresh)
+        return [version.commit_us for version in fresh if _SWEPT in version.asserted]
+
+    def gaps(self) -> Iterator[Span]:
+        """When the record was unknown: from each gap to the version that follows it."""
+        until = FOREVER
+        for version in reversed(self._versions):
+            if version.is_gap:
+                yield Span(version.commit_us, until)
+            else:
+                until = version.commit_us
 
     def at(self, instant: int) -> View | None:
         """The view as of an instant; None if the source had not said anything by then."""
@@ -73,6 +113,12 @@ class History:
         if live is None or live.commit_us <= instant:
             return live
         return _merge(version for version in self._versions if version.commit_us <= instant)
+
+    def former(self) -> Iterator[Mapping[str, Any]]:
+        """The attributes at each deletion that was not the end: a record that comes back may say less."""
+        for index, version in enumerate(self._versions[:-1]):
+            if version.deleted and (view := _merge(self._versions[: index + 1])):
+                yield view.attributes
 
     def commits(self) -> list[int]:
         """Commit instants of the versions, oldest first."""
@@ -107,12 +153,14 @@ class History:
         A record that moved between projects, or renames one, keeps its versions: the instant of it matters.
         """
         older = [version for version in self._versions if version.commit_us <= horizon]
+        while older and older[-1].is_gap:
+            older.pop()  # it is not over as of the horizon
         projects = {v.asserted["project_code"] for v in self._versions if "project_code" in v.asserted}
         if len(older) < 2 or len(projects) > 1 or any("old" in v.asserted for v in older):
             return
         view = _merge(older)
         assert view is not None
-        kept = {"$folded": True, marks.MARKS: marks.of_versions(older)}
+        kept = {_FOLDED: True, marks.MARKS: marks.of_versions(older)}
         base = Version(older[-1].seq, older[-1].commit_us, view.deleted, {**view.attributes, **kept})
         self._versions[: len(older)] = [base]
 
@@ -121,9 +169,27 @@ class History:
         return [list(version) for version in self._versions]
 
 
-def _stack(below: View | None, version: Version) -> View:
+def _swept_at(own: list[Version], sweep: Sweep) -> int:
+    """How many versions lie before the deletion that a sweep means for them; 0 if it means none."""
+    if sweep.since is None:
+        return bisect_left(own, sweep.seq, key=lambda version: version.seq)
+    before = [version for version in own if version.commit_us <= sweep.commit_us]
+    if not before or before[-1].is_gap:
+        return len(before)
+    return len(before) if sweep.since < FOREVER and before[-1].commit_us < sweep.since else 0
+
+
+def _deletion(before: Version, commit_us: int, following: Version | None) -> Version:
+    """The deletion after a version: its token is the least that sorts behind it, so that no other can lie between."""
+    latest = following.commit_us if following else FOREVER
+    return Version(f"{before.seq}\0", min(max(commit_us, before.commit_us), latest), True, {_SWEPT: True})
+
+
+def _stack(below: View | None, version: Version) -> View | None:
+    if version.is_gap:
+        return below
     if version.deleted:
-        attributes = below.attributes if below else version.asserted
+        attributes = below.attributes if below else {} if _SWEPT in version.asserted else version.asserted
     elif below is None or below.deleted:
         attributes = version.asserted
     else:
@@ -175,6 +241,11 @@ class Record:
         """Systems that ever said something."""
         return {source.partition("/")[0] for source, _ in self.histories}
 
+    def gaps(self) -> Iterator[tuple[str, Span]]:
+        """Systems that did not know the record for some time, and when."""
+        for (source, _), history in self.histories.items():
+            yield from ((source.partition("/")[0], span) for span in history.gaps())
+
     def said(self, attribute: str, instant: int = FOREVER) -> set[Any]:
         """Every value that any source ever asserted for an attribute until the instant, less null."""
         found = {value for history in self.histories.values() for value in history.said(attribute, instant)}
@@ -196,12 +267,13 @@ class Record:
     def to_record(self) -> list[Any]:
         """A JSON value; `from_record` is its inverse."""
         return [self.entity, self.key,
-                [[source, subject, history.to_record()] for (source, subject), history in self.histories.items()]]
+                [[source, subject, history.to_record(), history.topic]
+                 for (source, subject), history in self.histories.items()]]
 
     @classmethod
     def from_record(cls, value: list[Any]) -> Record:
         """The record that `to_record` wrote."""
         record = cls(value[0], value[1])
-        for source, subject, rows in value[2]:
-            record.histories[source, subject] = History(Version(*row) for row in rows)
+        for source, subject, rows, topic in value[2]:
+            record.histories[source, subject] = History((Version(*row) for row in rows), topic)
         return record

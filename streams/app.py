@@ -49,12 +49,17 @@ def become(role: str, settings: Settings) -> int:
     """Run a role in this process with these settings."""
     from confluent_kafka import KafkaException
 
+    from tieout.streams.cluster import Refused, check
     from tieout.streams.logging import configure
 
     configure(settings.log, role)
     log = logging.getLogger(__name__)
     try:
+        check(settings)
         return int(import_module(ROLES[role]).run(settings))
+    except Refused as error:
+        log.critical("Kafka: %s", error)
+        return UNREACHABLE
     except KafkaException as error:
         servers = settings.kafka.client["bootstrap.servers"]
         log.critical("Kafka at %s: %s. Is the cluster up, and kafka.client right?", servers, error.args[0])
@@ -68,15 +73,21 @@ def simulate(config: Path | None, *, seed: int, hours_per_s: float, truth: Path 
     """Play into a capture, or into Kafka, or with `config` and `capture` into both."""
     from confluent_kafka import KafkaException
 
+    from tieout.streams.cluster import Refused, check
     from tieout.streams.settings import ConfigError, load
     from tieout.streams.simulate import role
 
     try:
         settings = load(config) if config or not capture else None
+        if settings is not None:
+            check(settings)
         return role.run(settings, role.Options(seed, hours_per_s, truth, capture))
     except ConfigError as error:
         print(error, file=sys.stderr)
         return CONFIGURATION
+    except Refused as error:
+        print(f"Kafka: {error}", file=sys.stderr)
+        return UNREACHABLE
     except KafkaException as error:
         print(f"Kafka: {error.args[0]}. Is the cluster up, and kafka.client right?", file=sys.stderr)
         return UNREACHABLE

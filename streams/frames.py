@@ -10,11 +10,10 @@ import orjson
 
 from tieout.reconcilers.changes import NEVER, Change, Frame
 from tieout.reconcilers.entities import Axis
+from tieout.reconcilers.tallies import Tally
 
 FRAME_CHANGES: Final = 500
 FRAME_BYTES: Final = 256 * 1024
-
-Counts = Mapping[str, Mapping[str, int]]
 
 
 class Outgoing(NamedTuple):
@@ -75,9 +74,11 @@ class Framer:
         self._numbers: dict[tuple[Axis, int], int] = defaultdict(int)
         self._before: Moment | None = None
 
-    def frames(self, changes: Mapping[int, Sequence[Change]], moment: Moment, counts: Counts,
-               by_worker: Mapping[int, Sequence[Change]]) -> list[Outgoing]:
-        """One frame or more for each partition of the project and the worker axis, then one for control.
+    def frames(
+        self, changes: Mapping[int, Sequence[Change]], moment: Moment, by_worker: Mapping[int, Sequence[Change]],
+        control: Sequence[Change] = (), tallies: Sequence[Tally] = (),
+    ) -> list[Outgoing]:
+        """One frame or more for each partition of the project and the worker axis, then those for control.
 
         Only the last frame of a partition states the new moment: the changes that it speaks of are all before it.
         """
@@ -88,17 +89,19 @@ class Framer:
                 *full, last = self._chunks(of_axis.get(partition, ()))
                 out += [self._frame(axis, partition, before, chunk) for chunk in full]
                 out.append(self._frame(axis, partition, moment, last))
-        out.append(self._frame(Axis.CONTROL, 0, moment, (), counts))
+        *full, last = self._chunks(control)
+        out += [self._frame(Axis.CONTROL, 0, before, chunk) for chunk in full]
+        out.append(self._frame(Axis.CONTROL, 0, moment, last, tallies))
         self._before = moment
         return out
 
     def _frame(
-        self, axis: Axis, partition: int, moment: Moment, changes: Sequence[Change], counts: Counts | None = None
+        self, axis: Axis, partition: int, moment: Moment, changes: Sequence[Change], tallies: Sequence[Tally] = ()
     ) -> Outgoing:
         number = self._numbers[axis, partition]
         self._numbers[axis, partition] = number + 1
         frame = Frame(self.producer, number, moment.now_us, tuple(changes), moment.watermarks, moment.sources,
-                      counts or {}, moment.fresh)
+                      tuple(tallies), moment.fresh)
         return Outgoing(axis, partition, frame)
 
     def _chunks(self, changes: Sequence[Change]) -> Iterator[list[Change]]:

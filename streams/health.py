@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from tieout.reconcilers.engine import TABLES
 from tieout.streams.clock import now_us
+from tieout.streams.cluster import Refused, admin
 from tieout.streams.lag import lags
 from tieout.streams.settings import Settings
 from tieout.streams.topics import Step, desired, plan
@@ -58,11 +59,12 @@ def _guarded(name: str, look: Callable[[], Check]) -> Check:
 
 def _broker(settings: Settings) -> Check:
     from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
 
     servers = settings.kafka.client["bootstrap.servers"]
     try:
-        brokers = AdminClient(settings.kafka_client({"log_level": 0})).list_topics(timeout=_ASK_S).brokers
+        brokers = admin(settings, within_s=_ASK_S).list_topics(timeout=_ASK_S).brokers
+    except Refused as error:
+        return Check("broker", State.FAIL, str(error), "correct kafka.client")
     except KafkaException:
         return Check("broker", State.FAIL, f"no answer from {servers}", "start it, or correct kafka.client")
     return Check("broker", State.OK, f"{servers}, {len(brokers)} broker{'' if len(brokers) == 1 else 's'}")

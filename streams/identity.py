@@ -3,9 +3,11 @@
 What is learned is kept as rows of one map, `tieout.xref.v1`, each row a text key and a text value:
 
     id|<entity>|<source>|<subject>   the business key of a source's record; what a reference by id resolves to
+    since|id|<entity>|…              the order token of the change that gave a record another business key
     home|<entity>|<key>              the code whose partition holds the record, for ever (a re-code does not move it)
     root|<code>                      the first code of a re-keyed project: old and new go to one partition
     from|<source>|<topic>            a source that was met in a topic, where the configuration names another one
+    gap|<entity>|<source>|<subject>  a record that its source lost changes of, once: whatever follows is told to all
     worker|<entry>                   the worker whose partition of the worker axis has a time entry, for ever
     cover|<invoice>                  the first commit, in microseconds, at which it was known what an invoice covers
 
@@ -69,6 +71,7 @@ class Identity:
     fresh: dict[str, str] = field(default_factory=dict)
     sources: set[str] = field(default_factory=set)  # that have ids here
     systems: set[str] = field(default_factory=set)  # that have a source at all
+    gapped: set[str] = field(default_factory=set)  # rows of records that were lost from sight at some time
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -82,6 +85,8 @@ class Identity:
     def _note_source(self, row: str) -> None:
         if row.startswith("id|"):
             self.sources.add(row.split("|", 3)[2])
+        elif row.startswith("gap|"):
+            self.gapped.add(row)
 
     def meets(self, need: str) -> bool:
         """Whether what a change waits for is known."""
@@ -165,8 +170,6 @@ class Identity:
 
     def _key(self, change: Change, values: Mapping[str, Any]) -> str | None:
         """The business key from resolved attributes, from the key as sent, or as learned for the record's id."""
-        if change.op is Op.GAP and not change.subject:
-            return change.key
         computed = ENTITIES[change.entity].business_key(values, change.subject)
         return computed or change.key or self.rows.get(id_row(change.entity, change.source, change.subject))
 
@@ -176,16 +179,43 @@ class Identity:
             return [], None
         row = id_row(change.entity, change.source, change.subject)
         key = str(change.asserted.get("new", change.key)) if change.op is Op.REKEY else change.key
-        before = self.rows.get(row)
-        if before == key:
-            return [], None
+        before, since = self.rows.get(row), f"since|{row}"
+        if before == key or change.seq < self.rows.get(since, ""):
+            return [], None  # known, or read again: a record that is delivered twice must not take its old key back
         self._learn(row, key)
         if before is None:
             return list(needs_met_by(row)), None
+        self._learn(since, change.seq)
         if change.entity != "project" or change.op is Op.REKEY:
             return [], None
-        rekey = change._replace(op=Op.REKEY, asserted={"old": before, "new": key})
+        # A token of its own: of two changes of a record with one token the second passes for a duplicate.
+        rekey = change._replace(op=Op.REKEY, seq=f"{change.seq}:0", asserted={"old": before, "new": key})
         return [], rekey._replace(event_id=f"{change.event_id}#rekey")
+
+    # --- gaps ------------------------------------------------------------------------------------------------------
+
+    def locate(self, change: Change) -> tuple[Change, Place]:
+        """A gap of a record with the record's key and home; without a key, for everybody, where these are not known.
+
+        It never waits: that a record is unknown has to be known at once.
+        """
+        named = self.resolve(change)
+        if isinstance(named, Change) and named.key:
+            if ENTITIES[change.entity].reach is Reach.BROADCAST:
+                return named, EVERYWHERE
+            if (home := self.rows.get(home_row(change.entity, named.key))) is not None:
+                return named, Place(home)
+        return change._replace(key="", asserted={}), EVERYWHERE
+
+    def note_gap(self, change: Change) -> None:
+        """Remember that a record was lost from sight."""
+        row = _gap_row(change)
+        if row not in self.gapped:
+            self._learn(row, change.seq)
+
+    def was_lost(self, change: Change) -> bool:
+        """Whether changes of the record were lost before."""
+        return bool(self.gapped) and _gap_row(change) in self.gapped
 
     # --- places ----------------------------------------------------------------------------------------------------
 
@@ -195,7 +225,7 @@ class Identity:
         if change.op is Op.REKEY or change.entity == "alias":
             self._alias(change)
         reach = ENTITIES[change.entity].reach
-        if reach is Reach.BROADCAST or change.op is Op.GAP:
+        if reach is Reach.BROADCAST:
             return EVERYWHERE, learned
         row = home_row(change.entity, change.key)
         code = self.rows.get(row)
@@ -267,6 +297,10 @@ class Identity:
         self.rows[row] = value
         self.fresh[row] = value
         self._note_source(row)
+
+
+def _gap_row(change: Change) -> str:
+    return f"gap|{change.entity}|{change.source}|{change.subject}"
 
 
 def _origin(entry: str) -> str:

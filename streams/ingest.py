@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from tieout.codecs.errors import ConfigurationError
+from tieout.codecs.errors import ConfigurationError, SchemasUnreachable
 from tieout.codecs.records import Headers, RawRecord
 from tieout.reconcilers.engine import READS
 from tieout.reconcilers.entities import Axis
@@ -44,6 +44,7 @@ FAILED, CONFIGURATION, UNREACHABLE = 1, 3, 4
 _TIMEOUT_S: Final = 30.0
 _FRAMES_A_BATCH: Final = 4  # records of one batch, in full frames
 _HANGS_AFTER_S: Final = 120.0
+_HOLD_S: Final = 1.0  # between two questions to a registry that is down
 _MOVED: Final = (  # our partitions have another owner: it reads again what we could not commit
     KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.FENCED_INSTANCE_ID, KafkaError._ASSIGNMENT_LOST, KafkaError._NO_OFFSET, KafkaError._STATE,
@@ -96,6 +97,8 @@ class IngestRole:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._readings = sources.readings(settings)
+        self._asking = sources.asking(self._readings)
+        self._unreachable = ""  # why schemas cannot be fetched
         self._instance = f"{socket.gethostname()}-{os.getpid()}"
         self._stop = threading.Event()
         self._pipeline: Pipeline | None = None
@@ -114,6 +117,8 @@ class IngestRole:
         self._ops = OpsServer(settings.ops, "ingest")
         self._ops.check("loop", self._alive, "live")
         self._ops.check("assigned", self._assigned)
+        if self._asking:
+            self._ops.check("schemas", self._schemas)
 
     def stop(self) -> None:
         """End after the turn that is running; safe from a signal handler and from other threads."""
@@ -158,6 +163,9 @@ class IngestRole:
 
     def _assigned(self) -> Answer:
         return Answer(self._pipeline is not None, "raw partitions assigned and the id map restored")
+
+    def _schemas(self) -> Answer:
+        return Answer(not self._unreachable, self._unreachable or "every schema asked for was found or refused")
 
     # --- rebalances: called inside consume(), between turns, when nothing is in flight -------------------------------
 
@@ -207,6 +215,8 @@ class IngestRole:
         pipeline = self._pipeline
         if pipeline is None:
             return
+        if not self._have_schemas(records) or self._pipeline is not pipeline:
+            return  # we end, or others have our partitions now: what is not committed is read again
         if self._alignment:
             records = self._alignment.step(records, reading=not self._paused)
         for row, value in self._id_map.news() if self._id_map else ():
@@ -232,6 +242,36 @@ class IngestRole:
     def _count_letters(self) -> None:
         letters = deadletters.read(self._settings).values()
         self._open_letters = Counter(letter.reason for letter in letters if letter.status is deadletters.Status.OPEN)
+
+    def _have_schemas(self, records: list[RawRecord]) -> bool:
+        """Fetch the schemas that records name; hold all reading while nobody answers, False when told to stop.
+
+        Partitions are paused and the group is kept alive; nothing is dead-lettered for want of a registry.
+        """
+        while not self._stop.is_set():
+            try:
+                for record in records if self._asking else ():
+                    if (codec := self._asking.get(record.topic)) is not None:
+                        codec.prepare(record)
+            except SchemasUnreachable as error:
+                log.warning("holding %d records, nothing is lost: %s", len(records), error)
+                self._unreachable = str(error)
+                self._alive.beat()
+                self._hold(True)
+                self._idle()
+            else:
+                if self._unreachable:
+                    self._hold(False)
+                self._unreachable = ""
+                return True
+        return False
+
+    def _idle(self) -> None:
+        """Take part in the group without reading on; what a rebalance in between lets through is read again."""
+        for message in self._consumer.consume(1, _HOLD_S):
+            if _sound(message):
+                record = _raw(message)
+                self._consumer.seek(TopicPartition(record.topic, record.partition, record.offset))
 
     def _batches(self, pipeline: Pipeline, records: list[RawRecord]) -> Iterator[Batch]:
         """What a turn makes; on the log clock step by step, so that what is late for hours is seen to be."""
@@ -279,6 +319,8 @@ class IngestRole:
                 offsets=[TopicPartition(topic, number, offset) for (topic, number), offset in following.items()],
                 asynchronous=False,
             )
+            if self._pipeline is not None:
+                self._pipeline.committed(following)
         except KafkaException as error:
             if error.args[0].code() not in _MOVED and not error.args[0].retriable():
                 raise

@@ -31,13 +31,14 @@ class IngestMetrics:
             counter("tieout_frames_produced", axis=outgoing.axis.value).inc()
         for (source, reason), number in batch.rejected.items():
             counter("tieout_events_rejected", source=source, reason=reason).inc(number)
-        self._totals(batch)
+        self._totals(pipeline)
         self._watermarks(pipeline)
 
-    def _totals(self, batch: Batch) -> None:
-        counts = next(out.frame.counts for out in reversed(batch.frames))
+    def _totals(self, pipeline: Pipeline) -> None:
         heard: set[str] = set()
-        for name, totals in counts.items():
+        if all(totals == self._before.get(name) for name, totals in pipeline.totals.items()):
+            return
+        for name, totals in pipeline.totals.items():
             source = name.partition("|")[0]
             before = self._before.get(name, Counter())
             heard.add(source)

@@ -13,7 +13,25 @@ PREFIX = "TIEOUT_"
 NOT_SETTINGS = ("CONFIG", "SECRETS_DIR", "REQUIRE", "TEST_")  # variables with our prefix that configure no process
 _UNTYPED = ("policy",)  # values that no model coerces: text is read as a TOML value
 
+SECRET_WORDS = (
+    "password", "secret", "token", "key.pem", "sasl.oauthbearer.config", "jaas", "user.info", "embed_keys",
+)  # fmt: skip
+
 Key = tuple[str, ...]
+
+
+def is_secret(key: str) -> bool:
+    """Whether the value of this key must never be shown."""
+    return not key.endswith(".scopes") and any(word in key.lower() for word in SECRET_WORDS)
+
+
+def shown(key: str, value: Any) -> str:
+    """A value for a message, without the secrets in it: those of its members, and credentials in an address."""
+    if is_secret(key):
+        return "(hidden)"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name!r}: {shown(f'{key}.{name}', item)}" for name, item in value.items()) + "}"
+    return re.sub(r"[^\s,/'\"]+@", "(hidden)@", repr(value))  # user:password@host
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any, Final, TextIO
 
 import structlog
 
+from tieout.streams.personal import masked_text
 from tieout.streams.settings import Log, is_secret
 
 _HIDDEN: Final = "(hidden)"
@@ -70,8 +71,8 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mappi
 
 
 def redact_text(text: str) -> str:
-    """'sasl.password=x' and 'kafka://user:x@host' without the x."""
-    return _IN_ADDRESS.sub(rf"\1{_HIDDEN}@", _IN_TEXT.sub(rf"\1\2{_HIDDEN}", text))
+    """'sasl.password=x' and 'kafka://user:x@host' without the x, and texts without e-mail addresses."""
+    return masked_text(_IN_ADDRESS.sub(rf"\1{_HIDDEN}@", _IN_TEXT.sub(rf"\1\2{_HIDDEN}", text)))
 
 
 def _named(role: str) -> Any:

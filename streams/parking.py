@@ -6,7 +6,7 @@ JSON object that `Parked.to_record` writes, a tombstone once the change is relea
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,12 +44,17 @@ def position(change: Change) -> str:
 
 @dataclass
 class Parking:
-    """What waits, by the row that it waits for; `fresh` are the rows of the topic that are not written yet."""
+    """What waits, by the row that it waits for; `fresh` are the rows of the topic that are not written yet.
+
+    `counts` are the waiting changes by raw partition and place, `moved` the partitions where they changed.
+    """
 
     waiting: dict[str, dict[str, Parked]] = field(default_factory=lambda: defaultdict(dict))
     needs: dict[str, str] = field(default_factory=dict)  # position -> need
     fresh: dict[str, Parked | None] = field(default_factory=dict)
     arrivals: int = 0
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    moved: set[str] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.needs)
@@ -80,6 +85,7 @@ class Parking:
         for parked in released:
             name = position(parked.change)
             del self.needs[name]
+            self._count(parked.change, -1)
             self.fresh[name] = None
         return released
 
@@ -88,7 +94,25 @@ class Parking:
         fresh, self.fresh = self.fresh, {}
         return fresh
 
+    def drain_moved(self) -> set[str]:
+        """The raw partitions of which something began to wait, or was released, since the last call."""
+        moved, self.moved = self.moved, set()
+        return moved
+
     def _put(self, parked: Parked) -> None:
         name = position(parked.change)
+        if name not in self.needs:
+            self._count(parked.change, 1)
         self.needs[name] = parked.need
         self.waiting[parked.need][name] = parked
+
+    def _count(self, change: Change, by: int) -> None:
+        topic, partition, _ = change.origin
+        part = f"{topic}/{partition}"
+        self.counts[part][f"{change.source}|{change.entity}"] += by
+        self.moved.add(part)
+
+    def is_same(self, change: Change) -> bool:
+        """Whether it is the very record that waits, not another delivery of its change."""
+        waits = self.waiting[self.needs[position(change)]][position(change)]
+        return waits.change.origin == change.origin

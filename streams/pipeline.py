@@ -12,19 +12,24 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 import orjson
 
-from tieout.codecs.errors import DecodeError
+from tieout.codecs.errors import BadValue, DecodeError, SchemasUnreachable
 from tieout.codecs.records import Decoded, RawRecord
-from tieout.reconcilers.changes import Change
+from tieout.reconcilers.changes import Change, Op
+from tieout.reconcilers.drift import LONGEST_DAY_S
 from tieout.reconcilers.engine import READS_OF_WORKER
+from tieout.reconcilers.objects import ORDER
 from tieout.reconcilers.routing import covered_invoice, partition_of
-from tieout.streams.deadletters import Letter
+from tieout.reconcilers.rules.platform import DEAD_LETTER
+from tieout.reconcilers.tallies import LAST_EVENT
+from tieout.streams.deadletters import REPLAYED_FROM, Letter
 from tieout.streams.frames import FRAME_BYTES, FRAME_CHANGES, Framer, Moment, Outgoing, Watermarks
-from tieout.streams.identity import Identity, Need, Place, needs_met_by
+from tieout.streams.identity import EVERYWHERE, Identity, Need, Place, needs_met_by
 from tieout.streams.parking import Parked, Parking
+from tieout.streams.stretches import Orders, Stretches, implausible
 
 Fate = Literal["received", "parked", "filtered", "dead_lettered"]
-LAST_EVENT: Final = "last_event_us"  # among the totals: the commit instant of the newest change
 
+_OF_OBJECT: Final = (Op.SNAPSHOT, Op.TRUNCATE)
 UNNAMED: Final = "unknown"  # the object of a record that does not say which entity it is about
 NOBODY: Final = "UNKNOWN/unknown"  # the source of a record that does not say where it comes from
 
@@ -104,10 +109,11 @@ class Pipeline:
         self._partitions = partitions
         self._framer = Framer(producer, partitions, changes=limits.changes, size=limits.size)
         self._changes: dict[int, list[Change]] = defaultdict(list)
+        self._control: list[Change] = []  # what concerns whole objects and letters
         self._by_worker: dict[int, list[Change]] = defaultdict(list)
         self._letters: list[Letter] = []
         self._rejected: Counter[tuple[str, str]] = Counter()
-        self._counted = False
+        self._stretches, self._orders = Stretches(), Orders()
         self._heard: dict[str, int] = {}  # raw partition -> heartbeat that holds once the partition is read to its end
         for source, topic in self.identity.met_sources():
             self._meet(source, topic)
@@ -131,6 +137,10 @@ class Pipeline:
         """Frames without changes: they move the processing instant, and tell readers that ingest lives."""
         self.now_us = max(self.now_us, now_us or 0)
         return self._batch(fresh)
+
+    def committed(self, following: Mapping[tuple[str, int], int]) -> None:
+        """Topics and partitions with the offsets below which nothing of them will be read again."""
+        self._stretches.committed |= {raw_partition(*where): offset for where, offset in following.items()}
 
     def deliver(self, standings: Iterable[Change]) -> Batch:
         """Frames with what the worker axis says about entries, for every partition: it is little, and goes by key."""
@@ -156,10 +166,15 @@ class Pipeline:
         reading = self._readings.get(record.topic, self._otherwise)
         if reading is None:
             raise LookupError(f"topic {record.topic} belongs to no source: it was subscribed to by mistake")
+        self._stretches.begin(raw_partition(record.topic, record.partition), record.offset)
+        if record.headers:
+            self._note_replay(record)
         try:
             decoded = reading.codec.decode(record)
         except DecodeError as error:
             self._reject(record, reading, error, error.reason, error.hint)
+        except SchemasUnreachable:  # nothing is wrong with the record; ingest asks before, so that this stays rare
+            raise
         except Exception as error:  # a bug of ours must not stop the source: keep the bytes, they can be replayed
             self._reject(record, reading, error, "internal_error", "a defect of this release: report it, then replay")
         else:
@@ -170,12 +185,28 @@ class Pipeline:
         self._count(source, entity, "received")
         self._count(source, entity, "dead_lettered")
         self._rejected[source, reason] += 1
-        self._letters.append(Letter(
+        letter = Letter(
             record.topic, record.partition, record.offset, record.ts_ms * 1_000, record.key, record.value,
             tuple(record.headers), reason, hint, str(error), type(error).__name__, source, entity,
-        ))
+        )
+        self._letters.append(letter)
+        broken = isinstance(error, DecodeError) and error.schema_break
+        self._control.append(_of_letter(letter, {"schema": broken, "reason": reason}))
+
+    def _note_replay(self, record: RawRecord) -> None:
+        """Tell that a dead letter was sent once more; if it still cannot be read, it is a new one."""
+        if (origin := record.header(REPLAYED_FROM)) is not None:
+            where = (record.topic, record.partition, record.offset)
+            self._control.append(Change(DEAD_LETTER, origin.decode(), Op.DELETE, NOBODY, "", self.now_us,
+                                        f"{record.offset:020d}", origin=where))
 
     def _decoded(self, record: RawRecord, reading: Reading, decoded: Decoded) -> None:
+        for change in decoded.changes:
+            self._stretches.now.sample(change)
+        if (wrong := next(filter(implausible, decoded.changes), None)) is not None:
+            error = BadValue(f"qty_s: found {wrong.asserted['qty_s']}, no day is longer than {LONGEST_DAY_S} s")
+            self._reject(record, reading, error, "implausible_quantity", "is it in another unit than the mapping says?")
+            return
         for change in decoded.changes:
             if not self._closed and (change.source, record.topic) not in self._met:
                 self._meet(change.source, record.topic)
@@ -228,11 +259,17 @@ class Pipeline:
     # --- one change ------------------------------------------------------------------------------------------------
 
     def _arrived(self, change: Change, *, by_id: bool) -> None:
-        self._count(change.source, change.entity, "received")
-        totals = self.totals[f"{change.source}|{change.entity}"]
-        totals[LAST_EVENT] = max(totals[LAST_EVENT], change.commit_us)
+        fates = self._stretches.now.fates[f"{change.source}|{change.entity}"]
+        fates["received"] += 1
+        fates[LAST_EVENT] = max(fates[LAST_EVENT], change.commit_us)
+        if change.op is Op.GAP or (change.op in _OF_OBJECT and not change.key and not change.subject):
+            self._of_object(change)
+            return
+        if change.op is not Op.SNAPSHOT and self._orders.went_back(change):
+            self._control.append(_mark(change, Op.GAP, ORDER, "order"))
         if change in self.parking:  # it waits already: a second delivery is not needed
-            self._filter(change)
+            if self._stretches.again or not self.parking.is_same(change):
+                self._filter(change)
             return
         self._release(self._settle(change, by_id=by_id))
 
@@ -249,6 +286,7 @@ class Pipeline:
                 self._count(change.source, change.entity, "received")
                 learned += self._settle(rekey, by_id=False)
         if not wanted:
+            self._tell_if_lost(change, wanted=False)
             return learned + self._filter(change)
         if resolved.entity == "coverage" and self.identity.learn_cover(resolved):
             for changes in map(self._changes.__getitem__, range(self._partitions)):
@@ -256,12 +294,16 @@ class Pipeline:
         place, homes = self.identity.place(resolved)
         if isinstance(place, Need):
             return learned + self._wait(resolved, place)
-        for partition in self._partitions_of(place):
-            self._changes[partition].append(resolved)
-        if resolved.entity in READS_OF_WORKER:
-            for partition in self._of_workers(resolved, place):
-                self._by_worker[partition].append(resolved)
+        self._send(resolved, place)
+        self._tell_if_lost(resolved, wanted=True)
         return learned + homes
+
+    def _send(self, change: Change, place: Place) -> None:
+        for partition in self._partitions_of(place):
+            self._changes[partition].append(change)
+        if change.entity in READS_OF_WORKER:
+            for partition in self._of_workers(change, place):
+                self._by_worker[partition].append(change)
 
     def _of_workers(self, change: Change, place: Place) -> Iterable[int]:
         """Partitions of the worker axis: of the entry's worker, or all of them."""
@@ -269,6 +311,28 @@ class Pipeline:
             return range(self._partitions)
         worker = self.identity.worker_of(change)
         return () if worker is None else (partition_of(worker, self._partitions),)
+
+    def _of_object(self, change: Change) -> None:
+        """What happened to a whole object, or a gap of a record, is known to every partition that it concerns."""
+        place = EVERYWHERE
+        if change.op is Op.GAP and change.subject:
+            self.identity.note_gap(change)
+            change, place = self.identity.locate(change)
+        elif change.op is Op.SNAPSHOT:
+            self._orders.read_again(change)
+        self._control.append(change._replace(asserted={}))
+        if change.entity in self._reads:
+            self._send(change, place)
+        else:
+            self._filter(change)
+
+    def _tell_if_lost(self, change: Change, *, wanted: bool) -> None:
+        """A record that was lost from sight is there again: tell those who cannot see it by its key."""
+        if self.identity.was_lost(change):
+            mark = _mark(change, Op.SNAPSHOT, change.subject, "read")
+            self._control.append(mark)
+            if wanted:
+                self._send(mark, EVERYWHERE)
 
     def _partitions_of(self, place: Place) -> Iterable[int]:
         return range(self._partitions) if place.code is None else (partition_of(place.code, self._partitions),)
@@ -297,20 +361,29 @@ class Pipeline:
         return learned
 
     def _count(self, source: str, entity: str, fate: Fate, by: int = 1) -> None:
-        self.totals[f"{source}|{entity}"][fate] += by
-        self._counted = True
+        self._stretches.now.fates[f"{source}|{entity}"][fate] += by
 
     # --- out -------------------------------------------------------------------------------------------------------
 
     def _batch(self, fresh: tuple[str, ...] = ()) -> Batch:
         moment = Moment(self.now_us, self.watermarks.vector(), self.sources, fresh)
-        counts = {name: dict(totals) for name, totals in self.totals.items()} if self._counted else {}
-        frames = self._framer.frames(self._changes, moment, counts, self._by_worker)
+        tallies = self._stretches.drain(self.parking.counts, self.parking.drain_moved(), self.totals)
+        frames = self._framer.frames(self._changes, moment, self._by_worker, self._control, tallies)
         batch = Batch(frames, self._letters, self.parking.drain(), self.identity.drain(), self._rejected)
-        self._changes, self._by_worker = defaultdict(list), defaultdict(list)
+        self._changes, self._by_worker, self._control = defaultdict(list), defaultdict(list), []
         self._letters, self._rejected = [], Counter()
-        self._counted = False
         return batch
+
+
+def _mark(change: Change, op: Op, subject: str, why: str) -> Change:
+    """A change about the object, or the record with this subject, that follows from another change."""
+    return change._replace(key="", op=op, subject=subject, asserted={}, event_id=f"{change.event_id}#{why}")
+
+
+def _of_letter(letter: Letter, said: Mapping[str, bool | str]) -> Change:
+    """A dead letter as a change for the control axis."""
+    return Change(DEAD_LETTER, letter.origin, Op.UPSERT, letter.source, letter.object, letter.ts_us,
+                  f"{letter.offset:020d}", said, origin=(letter.topic, letter.partition, letter.offset))
 
 
 def _topic(part: str) -> str:

@@ -8,6 +8,7 @@ directory (`TIEOUT_SECRETS_DIR`, default `/run/secrets`).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -25,15 +27,23 @@ from pydantic import (
 )
 
 from tieout.reconcilers.policy import Policy, PolicyError
-from tieout.streams.layers import ConfigError, Key, Layers, Problem, read
+from tieout.streams.connect.agreement import disagreements
+from tieout.streams.connect.sections import Connect, Connector
+from tieout.streams.credentials import client_problems, complete, is_weak, is_weak_digest
+from tieout.streams.layers import ConfigError, Key, Layers, Problem, is_secret, read, shown
 
 __all__ = [
-    "Api", "Checkpoint", "ConfigError", "DeadLetters", "Ingest", "Kafka", "Log", "Ops", "Problem", "Settings",
-    "Sink", "Source", "load",
+    "Api", "Checkpoint", "ConfigError", "Connect", "Connector", "DeadLetters", "Ingest", "Kafka", "Log", "Ops",
+    "Problem", "Registry", "Settings", "Sink", "Source", "Token", "is_secret", "load",
 ]  # fmt: skip
 
 Role = Literal["ingest", "worker", "sink", "api", "audit", "simulate"]
-Format = Literal["canonical", "debezium-json", "debezium-json-schema"]
+Format = Literal[
+    "canonical", "debezium-json", "debezium-json-schema", "debezium-avro", "debezium-flat", "salesforce-cdc",
+    "dataverse", "cloudevents",
+]
+
+
 def _scalar(value: Any) -> Any:
     if not isinstance(value, str | int | float | bool):
         raise ValueError("text, a number, true or false")
@@ -44,10 +54,44 @@ Scalar = Annotated[Any, AfterValidator(_scalar)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
 
+
+def _texts(value: Any) -> Any:
+    """A variable holds a list as text with commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _digest(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", value) or is_weak_digest(value):
+        raise ValueError("the SHA-256 of a token, 64 hexadecimal digits, as `tieout token new` prints it")
+    return value
+
+
+def _signing_key(value: str) -> str:
+    if is_weak(value):
+        raise ValueError("at least 32 characters from a random generator, as `tieout token key` prints them")
+    return value
+
+
+def _origin(value: str) -> str:
+    if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", value):
+        raise ValueError("an origin without path or wildcard: https://dashboards.example.com")
+    return value
+
+
+def _ancestor(value: str) -> str:
+    return value if value == "'self'" else _origin(value)
+
+
+TokenScope = Literal["kpi:read", "detail:read", "embed:sign", "ops"]
+Digest = Annotated[str, AfterValidator(_digest)]
+SigningKey = Annotated[str, AfterValidator(_signing_key)]
+Origins = Annotated[list[Annotated[str, AfterValidator(_origin)]], BeforeValidator(_texts)]
+Ancestors = Annotated[list[Annotated[str, AfterValidator(_ancestor)]], BeforeValidator(_texts)]
+TokenScopes = Annotated[list[TokenScope], BeforeValidator(_texts), Field(min_length=1)]
+
 DEFAULT_FILE = Path("tieout.toml")
 DEFAULT_SECRETS = Path("/run/secrets")
 _CONSUMER_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "group.instance.id")
-SECRET_WORDS = ("password", "secret", "token", "key.pem", "sasl.oauthbearer.config", "user.info")
 
 
 class _Section(BaseModel):
@@ -70,6 +114,8 @@ class Kafka(_Section):
     def _has_bootstrap(cls, client: dict[str, Any]) -> dict[str, Any]:
         if not client.get("bootstrap.servers"):
             raise ValueError('"bootstrap.servers" is missing: name at least one broker, "host:port"')
+        if problems := client_problems(client):
+            raise ValueError("; ".join(problems))
         return client
 
 
@@ -83,6 +129,53 @@ class Source(_Section):
     mapping: str | None = Field(default=None, description="A mapping by name, or a TOML file beside the configuration.")
     entity: str | None = Field(default=None, description="Canonical entity, where neither mapping nor event names it.")
     heartbeat: str | None = Field(default=None, description="Topic of the connector's heartbeats.")
+    tombstones: Literal["refuse", "ignore"] = Field(
+        default="refuse",
+        description="debezium-flat: ignore tombstones without order token, where deletes are rewritten.",
+    )
+    epoch: int = Field(
+        default=0, ge=0, le=9_999,
+        description="Raised by one when the source's log starts anew: a failover, an org that was migrated.",
+    )
+    margin_s: float = Field(
+        default=60.0, ge=0,
+        description="Seconds that the watermark of captured changes stays behind the newest commit.",
+    )
+
+
+class Registry(_Section):
+    """Where the schemas of Avro records come from: a registry, or a folder of files."""
+
+    url: str | None = Field(
+        default=None, description="Schema registry, several addresses with commas; mock://name is one in process.",
+    )
+    folder: Path | None = Field(
+        default=None, description="Folder of schema files named subject.id.avsc, instead of a registry.",
+    )
+    user: str | None = Field(default=None, description="User for basic authentication.")
+    password: str | None = Field(default=None, description="Password of the user.")
+    token: str | None = Field(default=None, description="Bearer token, instead of user and password.")
+    ca_file: Path | None = Field(default=None, description="Certificate authority to trust, instead of the system's.")
+    certificate_file: Path | None = Field(default=None, description="Our certificate, for mutual TLS.")
+    key_file: Path | None = Field(default=None, description="Private key of our certificate.")
+    timeout_ms: Positive = Field(default=5_000, description="Longest wait for an answer.")
+
+    @field_validator("url")
+    @classmethod
+    def _has_scheme(cls, url: str | None) -> str | None:
+        for address in () if url is None else url.split(","):
+            scheme, _, rest = address.strip().partition("://")
+            if scheme not in ("http", "https", "mock") or not rest:
+                raise ValueError("addresses like http://registry:8081")
+            if "@" in rest:
+                raise ValueError("an address without credentials: they have keys of their own, user and password")
+        return url
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Registry:
+        if self.url is not None and self.folder is not None:
+            raise ValueError("one of url and folder")
+        return self
 
 
 class Sink(_Section):
@@ -95,11 +188,38 @@ class Sink(_Section):
     batch_ms: Positive = Field(default=200, description="Longest wait for a batch to fill.")
 
 
+class Token(_Section):
+    """An API token, known by its hash alone; a name may have a successor beside it while clients change over."""
+
+    sha256: Digest = Field(description="Hash of the token; `tieout token new` prints both.")
+    scopes: TokenScopes = Field(description="What it may do: `kpi:read`, `detail:read`, `embed:sign`, `ops`.")
+
+
 class Api(_Section):
-    """The HTTP endpoints for people and dashboards."""
+    """The HTTP endpoints for people and dashboards, and who may use them."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: Port = Field(default=8080, description="Port to listen on; 0 takes any free one.")
+    tokens: dict[str, Token] = Field(default={}, description="API tokens by name; none: open on loopback.")
+    open_to_network: bool = Field(default=False, description="Open without tokens beyond loopback: a closed network.")
+    embed_keys: dict[str, SigningKey] = Field(default={}, description="Keys of embed tokens by id; all are accepted.")
+    embed_key: str | None = Field(default=None, description="Id of the key that signs; default: the only one.")
+    frame_ancestors: Ancestors = Field(default=["'self'"], description="Origins whose pages may frame an embed.")
+    cors_origins: Origins = Field(default=[], description="Origins whose scripts may read answers; never `*`.")
+    requests_per_minute: Positive = Field(default=600, description="Of each token; 429 beyond, a burst of as many.")
+    query_ms: Positive = Field(default=2_000, description="Longest time for a query on the snapshot.")
+    rows: Positive = Field(default=10_000, description="Most rows that a query on the snapshot may return.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Api:
+        digests = [token.sha256 for token in self.tokens.values()]
+        if len(set(digests)) < len(digests):
+            raise ValueError("two tokens have the same sha256: each token stands under one name")
+        if self.embed_key is None and len(self.embed_keys) > 1:
+            raise ValueError(f"embed_key must say which of embed_keys signs: one of {', '.join(self.embed_keys)}")
+        if self.embed_key is not None and self.embed_key not in self.embed_keys:
+            raise ValueError(f"embed_key names none of embed_keys: {', '.join(self.embed_keys) or 'there are none'}")
+        return self
 
 
 class Checkpoint(_Section):
@@ -147,6 +267,9 @@ class Settings(_Section):
     clock: Literal["wall", "log"] = Field(default="wall", description="log: the largest record timestamp seen.")
     kafka: Kafka = Kafka()
     sources: dict[str, Source] = {}
+    registry: Registry = Registry()
+    connect: Connect = Connect()
+    connectors: dict[str, Connector] = {}
     policy: dict[str, Any] = Field(default={}, description="Tolerances, graces, ownership, rate basis, materiality.")
     sink: Sink = Sink()
     api: Api = Api()
@@ -173,7 +296,7 @@ class Settings(_Section):
 
     def kafka_client(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A confluent-kafka configuration: `kafka.client` and, over it, what this client needs."""
-        return {**self.kafka.client, **(overrides or {})}
+        return {**complete(self.kafka.client), **(overrides or {})}
 
     def kafka_producer(self, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The same for a producer whose records arrive in order, each once.
@@ -181,7 +304,7 @@ class Settings(_Section):
         One request at a time: of several, a broker that does not know a new partition yet can refuse the first and take
         the second, and then no retry of the first succeeds (KAFKA-15591, silent for idempotent producers).
         """
-        client = {name: value for name, value in self.kafka.client.items() if name not in _CONSUMER_ONLY}
+        client = {name: value for name, value in self.kafka_client().items() if name not in _CONSUMER_ONLY}
         return {**client, "enable.idempotence": True, "max.in.flight.requests.per.connection": 1, **(overrides or {})}
 
     def group(self, role: Role) -> str:
@@ -220,6 +343,7 @@ def parse(layers: Layers, file: Path | None) -> Settings:
         settings = Settings.model_validate(layers.values)
     except ValidationError as error:
         raise ConfigError([_problem(dict(item), layers, file) for item in error.errors()] + problems) from None
+    problems += _connector_problems(settings, layers)
     if problems:
         raise ConfigError(problems)
     settings._folder = file.parent if file else Path()
@@ -237,9 +361,10 @@ def _policy_problems(layers: Layers) -> Iterator[Problem]:
             yield Problem(name, layers.origin(tuple(name.split("."))), found, "a value that the policy allows")
 
 
-def is_secret(key: str) -> bool:
-    """Whether the value of this key must never be shown."""
-    return any(word in key.lower() for word in SECRET_WORDS)
+def _connector_problems(settings: Settings, layers: Layers) -> Iterator[Problem]:
+    """Where connectors and sources do not fit together."""
+    for each in disagreements(settings):
+        yield Problem(each.key, layers.origin(tuple(each.key.split("."))), each.found, each.expected, each.nearest)
 
 
 def _problem(error: dict[str, Any], layers: Layers, file: Path | None) -> Problem:
@@ -253,7 +378,7 @@ def _problem(error: dict[str, Any], layers: Layers, file: Path | None) -> Proble
         return Problem(name, f"looked in {variable}, {table}", "nothing", "a value: this key has no default")
     if error["type"] == "extra_forbidden":
         return Problem(name, where, "an unknown key", f"one of {', '.join(model)}", _nearest(key, model))
-    found = "(hidden)" if is_secret(name) else repr(error["input"])
+    found = shown(name, error["input"])
     if error["type"] == "literal_error":
         choices = [choice.strip("'") for choice in str(error["ctx"]["expected"]).replace(" or ", ", ").split(", ")]
         return Problem(name, where, found, f"one of {', '.join(choices)}", _closest(str(error["input"]), choices))

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tieout.codecs.errors import SchemasUnreachable
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.streams.pipeline import Reading, claimed_source, raw_partition, shared_part
 
@@ -64,5 +65,7 @@ def _decoded(record: RawRecord, reading: Reading) -> Decoded:
     """What the record says; nothing when it cannot be read, which the replay itself will tell."""
     try:
         return reading.codec.decode(record)
+    except SchemasUnreachable:
+        raise
     except Exception:  # whatever it is, the pipeline will put the record aside
         return _NOTHING

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import STATE_OUTPUTS, Output
 from tieout.streams.clock import monotonic_s
+from tieout.streams.connect.debezium import feeds
 from tieout.streams.embedded import is_embedded
 from tieout.streams.settings import Settings
 
@@ -108,6 +109,8 @@ def _topics(settings: Settings, tables: tuple[str, ...]) -> Iterator[Topic]:
         yield Topic(name, 1, copies, _COMPACTED)
     for output in Output:
         yield Topic(output_topic(output), wide, copies, _COMPACTED if output in STATE_OUTPUTS else _KEPT)
+    for feed in feeds(settings).values():
+        yield Topic(feed.signal_topic, 1, copies, {"cleanup.policy": "delete"})
     yield Topic(COMMAND, 1, copies, _KEPT)
     yield Topic(AUDIT, 1, copies, _KEPT)
     yield Topic(DEAD_LETTER, 1, copies, _LETTERS)

@@ -11,7 +11,9 @@ from fastapi import FastAPI
 
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.schemas import avsc
+from tieout.streams.api.access import Access
 from tieout.streams.api.app import create_app
+from tieout.streams.api.embeds import EmbedKeys
 from tieout.streams.api.freshness import Judge
 from tieout.streams.api.hub import Hub
 from tieout.streams.api.live import DIMENSIONS, OUTPUTS, Live, Record
@@ -54,6 +56,7 @@ class Firm:
     wall: bool = False
     live: Live = field(default_factory=Live)
     outcomes: list[Outcome] = field(default_factory=list)
+    keys: dict[str, str] = field(default_factory=dict)  # of embed tokens
 
     def __post_init__(self) -> None:
         self.judge = Judge(self.live, wall=self.wall)
@@ -63,12 +66,13 @@ class Firm:
         self.snapshot = Snapshot(self.folder / "analytics.duckdb")
         self.ready = True
 
-    def app(self) -> FastAPI:
-        """The application over these rows."""
+    def app(self, **parts: Any) -> FastAPI:
+        """The application over these rows, open unless `access` says otherwise; other parts of Services by name."""
+        given = {"access": Access(keys=EmbedKeys(self.keys))} | parts
         return create_app(
             Services(
                 self.live, self.judge, self.values, self.hub, self.publisher, self.snapshot, BY_ID,
-                lambda probe: (self.ready or probe == "live", {"status": "ok", "probe": probe}),
+                lambda probe: (self.ready or probe == "live", {"status": "ok", "probe": probe}), **given,
             )
         )  # fmt: skip
 

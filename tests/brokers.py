@@ -19,7 +19,8 @@ import tempfile
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -74,15 +75,39 @@ def jars() -> Path:
     return JARS
 
 
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A second listener for clients, SASL_SSL with SCRAM-SHA-512: a PEM file with key and chain, passwords by user."""
+
+    keystore: Path
+    users: Mapping[str, str]
+
+    def properties(self) -> dict[str, str]:
+        """What the broker's configuration needs for it, beside the listeners."""
+        module = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        return {
+            "inter.broker.listener.name": "PLAINTEXT",
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": module,
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(self.keystore),
+        }
+
+    def format_arguments(self) -> list[str]:
+        """Users are written with the storage, before the first start."""
+        users = [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in self.users.items()]
+        return [word for user in users for word in ("--add-scram", user)]
+
+
 class Node:
     """One broker and controller in one JVM; its data outlives its process."""
 
     def __init__(self, number: int, folder: Path, heap_mb: int, quick: bool) -> None:
         self.number = number
         self.folder = folder
-        self.port, self.controller_port = _free_ports(2)
+        self.port, self.controller_port, self.secure_port = free_ports(3)
         self.process: subprocess.Popen[bytes] | None = None
-        self._command = _jvm(heap_mb, quick)
+        self._command = jvm(heap_mb, quick)
 
     @property
     def properties(self) -> Path:
@@ -92,9 +117,9 @@ class Node:
     def log(self) -> Path:
         return self.folder / "broker.log"
 
-    def format(self, cluster_id: str) -> subprocess.Popen[bytes]:
+    def format(self, cluster_id: str, more: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         """Begin to write the storage's identity; the caller waits for the process."""
-        arguments = ["format", "-t", cluster_id, "-c", str(self.properties)]
+        arguments = ["format", "-t", cluster_id, "-c", str(self.properties), *more]
         with self.log.open("ab") as log:
             return subprocess.Popen([*self._command, "kafka.tools.StorageTool", *arguments], stdout=log, stderr=log)
 
@@ -137,7 +162,9 @@ class KafkaCluster:
         heap_mb: int = 384,
         quick: bool = True,
         config: Mapping[str, str] | None = None,
+        secured: Secured | None = None,
     ) -> None:
+        self._secured = secured
         self._own_folder = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="tieout-kafka-"))
         self._config = dict(config or {})
@@ -148,13 +175,19 @@ class KafkaCluster:
         """The address for clients: 'host:port' of every broker."""
         return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
+    @property
+    def secure_bootstrap(self) -> str:
+        """The address of the secured listeners."""
+        return ",".join(f"127.0.0.1:{node.secure_port}" for node in self.nodes)
+
     def start(self) -> Self:
         """Format, start and wait until every broker answers; raises Unavailable with the log's end if one does not."""
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
         for node in self.nodes:
             node.folder.mkdir(parents=True)
             node.properties.write_text(self._properties(node))
-        formatting = [node.format(cluster_id) for node in self.nodes]  # all at once
+        more = self._secured.format_arguments() if self._secured else ()
+        formatting = [node.format(cluster_id, more) for node in self.nodes]  # all at once
         if any(process.wait(_START_S) for process in formatting):
             raise Unavailable(self._tail("could not format its storage"))
         for node in self.nodes:
@@ -209,7 +242,7 @@ class KafkaCluster:
 
     @staticmethod
     def _topics(admin: Any) -> list[str]:
-        return [name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")]
+        return [name for name in admin.list_topics(timeout=10).topics if name not in _INTERNAL]
 
     def close(self) -> None:
         """End every process and remove the data."""
@@ -232,6 +265,10 @@ class KafkaCluster:
         n = len(self.nodes)
         voters = ",".join(f"{other.number}@127.0.0.1:{other.controller_port}" for other in self.nodes)
         listeners = f"PLAINTEXT://127.0.0.1:{node.port}"
+        protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"
+        if self._secured:
+            listeners += f",SASL_SSL://127.0.0.1:{node.secure_port}"
+            protocols += ",SASL_SSL:SASL_SSL"
         values = {
             "process.roles": "broker,controller",
             "node.id": str(node.number),
@@ -239,7 +276,7 @@ class KafkaCluster:
             "controller.listener.names": "CONTROLLER",
             "listeners": f"{listeners},CONTROLLER://127.0.0.1:{node.controller_port}",
             "advertised.listeners": listeners,
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": protocols,
             "log.dirs": str(node.folder / "data"),
             **_SMALL,
             "default.replication.factor": str(n),
@@ -247,6 +284,7 @@ class KafkaCluster:
             "transaction.state.log.replication.factor": str(n),
             "transaction.state.log.min.isr": str(n // 2 + 1),
             "min.insync.replicas": str(n // 2 + 1),
+            **(self._secured.properties() if self._secured else {}),
             **self._config,
         }
         return "".join(f"{name}={value}\n" for name, value in values.items())
@@ -255,6 +293,9 @@ class KafkaCluster:
         logs = "\n".join(node.log.read_text(errors="replace")[-1500:] for node in self.nodes if node.log.exists())
         return f"Apache Kafka {what}; the end of its log:\n{logs}"
 
+
+# Debezium's heartbeats are called __… too.
+_INTERNAL: Final = ("__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata")
 
 # Quick to start, quick to fail over, and small: a laptop's test run, not production.
 _SMALL: Final = {
@@ -278,7 +319,7 @@ _SMALL: Final = {
 }
 
 
-def _jvm(heap_mb: int, quick: bool) -> list[str]:
+def jvm(heap_mb: int, quick: bool) -> list[str]:
     """The JVM's command line; `quick` starts sooner and peaks lower (no C2), for all but benchmarks."""
     flags = [f"-Xmx{heap_mb}m", "-Xms64m", "-XX:+UseSerialGC", "-Xshare:auto"]
     if quick:
@@ -287,7 +328,8 @@ def _jvm(heap_mb: int, quick: bool) -> list[str]:
     return [java(), *flags, *simple, "-cp", f"{jars()}/*"]
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [each.getsockname()[1] for each in sockets]

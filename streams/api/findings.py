@@ -16,6 +16,7 @@ from tieout.streams.api.encoding import instant
 from tieout.streams.api.live import Row
 from tieout.streams.api.problems import Problem
 from tieout.streams.api.values import decimal, text
+from tieout.streams.personal import masked_finding
 
 OPEN: Final = ("OPEN", "ACK")
 _INSTANTS: Final = ("onset_at", "deadline_at", "opened_at", "resolved_at", "updated_at")
@@ -23,8 +24,9 @@ _LISTS: Final = ("systems", "entries")
 _SEVERITIES: Final = {"CRITICAL": 0, "HIGH": 1, "MEDIUM": 2, "LOW": 3}
 
 
-def body(row: Row) -> dict[str, Any]:
-    """A finding under the names of `v1.finding`, with its impact also in hours and money."""
+def body(row: Row, *, detail: bool = False) -> dict[str, Any]:
+    """A finding under the names of `v1.finding`, with its impact also in hours and money; `detail`: nothing masked."""
+    row = row if detail else masked_finding(row)
     return {
         **row,
         **{name: instant(row[name]) for name in _INSTANTS},
@@ -36,7 +38,8 @@ def body(row: Row) -> dict[str, Any]:
 
 
 def brief(row: Row) -> dict[str, Any]:
-    """What an event says about a finding that changed."""
+    """What an event says about a finding that changed; an event is for everybody, so it is masked."""
+    row = masked_finding(row)
     names = ("finding_id", "code", "facet", "status", "severity", "queue", "business_key", "explanation", "currency")
     said = {name: row[name] for name in names}
     return {**said, "impact_exact": text(impact(row)), "updated_at": instant(row["updated_at"])}

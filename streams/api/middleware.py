@@ -1,23 +1,19 @@
-"""What every answer has: headers that keep a browser honest, and its duration as a metric."""
+"""What every answer has: headers that keep a browser honest, its duration as a metric, and a line in the access log."""
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tieout.streams.api.access import CALLER
+from tieout.streams.api.headers import HEADERS
 from tieout.streams.clock import monotonic_s
 from tieout.streams.metrics import histogram
 
-HEADERS: Final = {
-    "Content-Security-Policy": (
-        "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'self'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
+log = logging.getLogger("tieout.streams.api.access_log")
 
 
 class Guard:
@@ -41,18 +37,29 @@ class Guard:
                 _observe(scope, message["status"], monotonic_s() - begun_s)
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        try:
+            await self._app(scope, receive, guarded)
+        except Exception:  # answered outside of every middleware
+            _observe(scope, 500, monotonic_s() - begun_s)
+            raise
 
 
 def _observe(scope: Scope, status: int, seconds: float) -> None:
-    """Label with the route's pattern, never with the path that was asked for: paths are endless."""
+    """Label and log with the route's pattern, never with the path that was asked for: paths are endless, and queries
+    hold tokens and names.
+    """
     route = getattr(scope.get("route"), "path", "(none)")
+    method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
     histogram(
         "http_server_request_duration_seconds",
-        http_request_method=scope["method"] if scope["method"] in _METHODS else "_OTHER",
+        http_request_method=method,
         http_route=route,
         http_response_status_code=str(status),
     ).observe(seconds)
+    caller = scope.get(CALLER)
+    level = logging.DEBUG if route in _QUIET and status < 400 else logging.INFO
+    log.log(level, "%s %s %d %.1f ms %s", method, route, status, seconds * 1_000, caller.name if caller else "nobody")
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_QUIET: Final = frozenset({"/livez", "/readyz", "/startupz", "/metrics", "/static"})

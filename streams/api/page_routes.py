@@ -18,7 +18,8 @@ Theme = Annotated[Literal["auto", "light", "dark"], Query(description="auto foll
 _HTML: Final = "text/html; charset=utf-8"
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates that escape everything and stop at a name that is not there."""
     made = Environment(
         loader=PackageLoader("tieout.streams.api", "templates"), autoescape=select_autoescape(default=True),
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -28,7 +29,7 @@ def _environment() -> Environment:
     return made
 
 
-_pages: Final = _environment()
+_pages: Final = environment()
 
 
 @router.get("/", summary="The overview page", response_class=Response)

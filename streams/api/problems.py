@@ -1,18 +1,24 @@
 """Errors as RFC 9457 problems: every one names what was found, what is allowed and the nearest valid name.
 
     Problem
+    ├── unauthorized                                   401
+    ├── forbidden                                      403
     ├── unknown-kpi, unknown-finding, not-found        404
     ├── method-not-allowed                             405
+    ├── no-embed-key                                   409
+    ├── wrong-host                                     421
     ├── unknown-parameter, unknown-dimension,
-    │   invalid-parameter, invalid-cursor              422
+    │   invalid-parameter, invalid-cursor,
+    │   too-many-rows                                  422
+    ├── too-many-requests                              429
     ├── internal                                       500
-    └── no-snapshot                                    503
+    └── no-snapshot, query-too-long                    503
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any, Final
@@ -22,6 +28,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from tieout.streams.api.encoding import to_json
+from tieout.streams.api.headers import HEADERS
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -29,6 +36,13 @@ log = logging.getLogger(__name__)
 
 # What each problem means, for the documentation page; the type of a problem is `/docs#problem-<name>`.
 KINDS: Final = {
+    "unauthorized": "A token is needed, and the one that was sent, if any, is not known or no longer valid.",
+    "forbidden": "The token does not have the scope that this address needs, or another site's page asked.",
+    "no-embed-key": "No key to sign embed tokens with is configured.",
+    "wrong-host": "Without tokens, only requests to this machine's own names are answered.",
+    "too-many-rows": "The query would return more rows than allowed: narrow it.",
+    "too-many-requests": "The token's rate is used up; Retry-After says for how many seconds.",
+    "query-too-long": "The query was stopped at its deadline: narrow it.",
     "unknown-kpi": "There is no KPI of this id; GET /v1/kpis lists them.",
     "unknown-finding": "There is no finding of this id.",
     "not-found": "There is nothing at this address.",
@@ -46,9 +60,13 @@ KINDS: Final = {
 class Problem(Exception):
     """An answer that is not the one asked for; `name` is a key of KINDS, the extras become members."""
 
-    def __init__(self, status: int, name: str, title: str, detail: str, /, **extras: Any) -> None:
+    def __init__(
+        self, status: int, name: str, title: str, detail: str, /, headers: Mapping[str, str] | None = None,
+        **extras: Any,
+    ) -> None:  # fmt: skip
         super().__init__(detail)
         self.status, self.name, self.title, self.detail = status, name, title, detail
+        self.headers = dict(headers or {})
         self.extras = {key: value for key, value in extras.items() if value is not None}
 
     def body(self) -> dict[str, Any]:
@@ -58,7 +76,7 @@ class Problem(Exception):
 
     def response(self) -> Response:
         """The problem as an HTTP response that no cache keeps."""
-        headers = {"Cache-Control": "no-store"}
+        headers = {**self.headers, "Cache-Control": "no-store"}
         return Response(to_json(self.body()), self.status, headers, MEDIA_TYPE)
 
 
@@ -135,5 +153,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _internal(request: Request, error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return Problem(500, "internal", "Internal error", "This could not be answered; the log has the reason.").response()
+    log.error("%s %s failed", request.method, getattr(request.scope.get("route"), "path", "(none)"), exc_info=error)
+    # Answered outside of every middleware, so it brings the headers itself.
+    detail = "This could not be answered; the log has the reason."
+    return Problem(500, "internal", "Internal error", detail, headers=HEADERS).response()

@@ -10,9 +10,11 @@ from types import FrameType
 import uvicorn
 
 from tieout.streams import clock
+from tieout.streams.api.access import Access, start_problems
 from tieout.streams.api.app import create_app
 from tieout.streams.api.freshness import Judge
 from tieout.streams.api.hub import Hub
+from tieout.streams.api.limits import Buckets
 from tieout.streams.api.live import Live
 from tieout.streams.api.publisher import Publisher
 from tieout.streams.api.reader import Reader
@@ -20,12 +22,13 @@ from tieout.streams.api.services import Probe, Services
 from tieout.streams.api.snapshot import Snapshot
 from tieout.streams.api.values import Values
 from tieout.streams.ops import OpsServer
-from tieout.streams.settings import Settings
+from tieout.streams.settings import ConfigError, Settings
 from tieout.streams.sinks.catalogue import BY_ID
 from tieout.streams.sinks.publish import SNAPSHOT
 
 log = logging.getLogger(__name__)
 
+CONFIGURATION = 3
 _DRAIN_S = 5  # for answers under way when the process is told to stop
 
 
@@ -41,7 +44,12 @@ class _Server(uvicorn.Server):
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code: 0, or 1 when the address cannot be bound."""
+    """Serve until SIGTERM or SIGINT; returns 0, or 1 when the address cannot be bound and 3 when it may not."""
+    if problems := start_problems(settings.api):
+        log.critical("%s", ConfigError(problems))
+        return CONFIGURATION
+    if not settings.api.tokens:
+        log.warning("open without tokens on %s: whoever reaches it reads it", settings.api.host)
     live = Live()
     reader = Reader(live, settings.kafka_client({"group.id": settings.group("api")}))
     with OpsServer(settings.ops, "api") as ops:
@@ -67,8 +75,13 @@ def compose(live: Live, settings: Settings, probe: Probe) -> Services:
     judge = Judge(live, wall=settings.clock == "wall")
     values = Values(live, judge, BY_ID)
     hub = Hub(epoch=clock.now_us())
-    snapshot = Snapshot(settings.sink.publish_dir / SNAPSHOT)
-    return Services(live, judge, values, hub, Publisher(values, hub), snapshot, BY_ID, probe)
+    api = settings.api
+    snapshot = Snapshot(settings.sink.publish_dir / SNAPSHOT, limit_s=api.query_ms / 1_000, most_rows=api.rows)
+    return Services(
+        live, judge, values, hub, Publisher(values, hub), snapshot, BY_ID, probe, access=Access.of(api),
+        buckets=Buckets(api.requests_per_minute), cors_origins=tuple(api.cors_origins),
+        frame_ancestors=tuple(api.frame_ancestors),
+    )  # fmt: skip
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
 
+from tieout.streams.api.access import Access
 from tieout.streams.api.answers import Rendered
 from tieout.streams.api.freshness import Judge
 from tieout.streams.api.hub import Hub
+from tieout.streams.api.limits import Buckets
 from tieout.streams.api.live import Live
 from tieout.streams.api.problems import unknown_kpi
 from tieout.streams.api.publisher import Publisher
@@ -34,6 +36,10 @@ class Services:
     catalogue: Mapping[str, Kpi]
     probe: Probe
     rendered: Rendered = field(default_factory=Rendered)
+    access: Access = field(default_factory=Access)
+    buckets: Buckets = field(default_factory=Buckets)
+    cors_origins: tuple[str, ...] = ()
+    frame_ancestors: tuple[str, ...] = ("'self'",)
 
     def kpi(self, kpi: str) -> Kpi:
         """The KPI of an id; a 404 problem names the nearest one."""

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
 from tieout.streams.api import models
+from tieout.streams.api.access import Caller, Who
 from tieout.streams.api.encoding import to_json
 from tieout.streams.api.hub import Event
 from tieout.streams.api.parameters import known_parameters
@@ -51,27 +52,30 @@ async def _follow(parts: Services, wanted: list[str] | None, last_event_id: str 
         clients.dec()
 
 
-def _probe(parts: Services, probe: Literal["live", "ready", "started"]) -> Response:
+def _probe(parts: Services, who: Caller, probe: Literal["live", "ready", "started"]) -> Response:
+    """The state for everybody, what was looked at (addresses of brokers, say) for operators."""
     ok, body = parts.probe(probe)
+    if "ops" not in who.scopes:
+        body = {"status": body["status"]}
     return Response(to_json(body), 200 if ok else 503, _NO_STORE, "application/json")
 
 
 @router.get("/livez", tags=["Operations"], summary="Whether the process should go on", response_model=dict[str, Any])
-def livez(parts: Parts) -> Response:
+def livez(parts: Parts, who: Who) -> Response:
     """503 only when the process should be restarted."""
-    return _probe(parts, "live")
+    return _probe(parts, who, "live")
 
 
 @router.get("/readyz", tags=["Operations"], summary="Whether it should get requests", response_model=dict[str, Any])
-def readyz(parts: Parts) -> Response:
+def readyz(parts: Parts, who: Who) -> Response:
     """503 until every state topic has been read to its end, and while the brokers are out of reach."""
-    return _probe(parts, "ready")
+    return _probe(parts, who, "ready")
 
 
 @router.get("/startupz", tags=["Operations"], summary="Whether it has been ready once", response_model=dict[str, Any])
-def startupz(parts: Parts) -> Response:
+def startupz(parts: Parts, who: Who) -> Response:
     """503 until it was ready for the first time."""
-    return _probe(parts, "started")
+    return _probe(parts, who, "started")
 
 
 @router.get("/metrics", tags=["Operations"], summary="Prometheus metrics", response_class=Response)

@@ -23,10 +23,12 @@ Online = Annotated[bool, typer.Option("--online", help="Also ask the cluster for
 @app.command()
 def check(config: Configuration = None, online: Online = False) -> None:
     """Report every problem of the configuration; exit 3 when there is one."""
+    from tieout.streams.api.access import start_problems
     from tieout.streams.settings import ConfigError, load
 
     settings = load(config)
-    problems = [*_client_problems(settings), *(_topic_problems(settings) if online else ())]
+    problems = [*start_problems(settings.api), *_client_problems(settings)]
+    problems += _topic_problems(settings) if online else ()
     if problems:
         raise ConfigError(problems)
     print(f"the configuration is valid: {len(settings.sources)} sources, clock {settings.clock}", file=sys.stderr)
@@ -75,11 +77,10 @@ def _client_problems(settings: Settings) -> Iterator[Any]:
 
 
 def _topic_problems(settings: Settings) -> Iterator[Any]:
-    from confluent_kafka.admin import AdminClient
-
+    from tieout.streams.cluster import admin
     from tieout.streams.settings import Problem
 
-    known = AdminClient({**settings.kafka_client(), "log_level": 0}).list_topics(timeout=10).topics
+    known = admin(settings).list_topics(timeout=10).topics
     for name, source in settings.sources.items():
         if source.topic not in known:
             yield Problem(f"sources.{name}.topic", "the cluster", f"no topic {source.topic}", "a topic that exists")

@@ -15,9 +15,11 @@ from tieout.streams.cli.snapshot import (
     UNREACHABLE,
     USAGE,
     Configuration,
+    Detail,
     Output,
     failure,
 )
+from tieout.streams.personal import masked_rows, masked_value
 
 if TYPE_CHECKING:
     from tieout.streams.deadletters import Letter
@@ -46,17 +48,21 @@ def list_letters(
 ) -> None:
     """Dead letters, the oldest first."""
     letters = _chosen(_letters(config).values(), reason, topic, past=replayed)
-    print_rows("dlq.list", _COLUMNS, map(_row, letters), output)
+    print_rows("dlq.list", _COLUMNS, masked_rows(_COLUMNS, list(map(_row, letters))), output)
 
 
 @app.command("show")
-def show(origin: Origin, config: Configuration = None, output: Output = Format.TABLE) -> None:
-    """One dead letter: the raw record, what was wrong with it, and what to do."""
+def show(
+    origin: Origin, config: Configuration = None, output: Output = Format.TABLE, detail: Detail = False
+) -> None:
+    """One dead letter: the record with personal data masked, what was wrong with it, and what to do."""
     record = _details(_one(_letters(config), origin))
+    if not detail:
+        record = {name: masked_value(name, value) for name, value in record.items()}
     if output is Format.JSON:
         print_object("dlq.show", record)
     elif output is Format.TABLE:
-        print_rows("dlq.show", ("what", "found"), [(name, value) for name, value in record.items()], output)
+        print_rows("dlq.show", ("what", "found"), list(record.items()), output)
     else:
         print_rows("dlq.show", tuple(record), [tuple(record.values())], output)
 
@@ -185,14 +191,16 @@ def _load(config: Path | None) -> Settings:
 def _read(settings: Settings) -> dict[str, Letter]:
     from confluent_kafka import KafkaException
 
+    from tieout.streams.cluster import Refused, check
     from tieout.streams.deadletters import read
     from tieout.streams.topicread import TopicMissing
 
     try:
+        check(settings)
         return read(settings)
     except KafkaException as error:
         raise failure(f"Kafka: {error.args[0].str()} (tieout status tells more)", UNREACHABLE) from None
-    except (TopicMissing, TimeoutError) as error:
+    except (Refused, TopicMissing, TimeoutError) as error:
         raise failure(str(error), UNREACHABLE) from None
 
 

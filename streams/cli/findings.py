@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from tieout.streams.cli.output import Format, print_object, print_rows
-from tieout.streams.cli.snapshot import USAGE, Configuration, Database, Output, failure, opened
+from tieout.streams.cli.snapshot import USAGE, Configuration, Database, Detail, Output, failure, opened
+from tieout.streams.personal import masked_finding
 
 if TYPE_CHECKING:
     from tieout.streams.sinks.reader import Snapshot
@@ -60,7 +61,8 @@ def list_findings(
     columns = _LISTED if output is Format.TABLE else _MACHINE
     with opened(db, config) as snapshot:
         found = snapshot.query(
-            f"SELECT {columns} FROM v1.finding WHERE {where} ORDER BY {_WORST_FIRST} LIMIT {limit}", parameters)
+            f"SELECT {columns} FROM v1.finding WHERE {where} ORDER BY {_WORST_FIRST} LIMIT ?", [*parameters, limit]
+        ).masked()
     if output is Format.TABLE:
         print_rows("findings.list", _HEADINGS, [_short(row) for row in found.dicts()], output)
     else:
@@ -68,13 +70,18 @@ def list_findings(
 
 
 @app.command("show")
-def show(finding: Id, db: Database = None, config: Configuration = None, output: Output = Format.TABLE) -> None:
+def show(
+    finding: Id, db: Database = None, config: Configuration = None, output: Output = Format.TABLE,
+    detail: Detail = False,
+) -> None:
     """One finding: both sides, what it is worth, and every step of its life."""
     with opened(db, config) as snapshot:
         row = _one(snapshot, finding)
         events = snapshot.query(
             'SELECT "at", step, status, actor, reason, impact_s, impact_minor, currency FROM v1.finding_event '
             'WHERE finding_id = ? ORDER BY "at", event_id', [row["finding_id"]])
+    if not detail:
+        row, events = masked_finding(row), events.masked()
     if output is Format.TABLE:
         _print_shown(row)
         print_rows("findings.show", events.columns, events.rows, output)

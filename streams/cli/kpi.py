@@ -112,10 +112,10 @@ def _parts(snapshot: Snapshot, kpi: Kpi) -> list[tuple[Any, ...]]:
 
 def _differing(snapshot: Snapshot, kpi: Kpi) -> int:
     """Cells that only one of stream and SQL has, or has with another value."""
-    streamed = f"SELECT * FROM v1.kpi WHERE kpi = '{kpi.id}'"
+    streamed = "SELECT * FROM v1.kpi WHERE kpi = ?"
     recomputed = f"SELECT * FROM {kpi.view}"
     different = f"(({streamed}) EXCEPT ({recomputed})) UNION ALL (({recomputed}) EXCEPT ({streamed}))"
-    ((count,),) = snapshot.query(f"SELECT count(*) FROM ({different})").rows
+    ((count,),) = snapshot.query(f"SELECT count(*) FROM ({different})", [kpi.id, kpi.id]).rows
     return int(count)
 
 

@@ -22,18 +22,24 @@ class Command(NamedTuple):
 
 
 COMMANDS: dict[str, Command] = {
+    "init": Command("init", "Write a commented tieout.toml and a folder for mappings."),
+    "doctor": Command("doctor", "Look at everything a pipeline hangs on; say how to mend what is ill."),
     "demo": Command("demo", "Play four weeks of a firm with planted faults; show what was caught."),
     "up": Command("up", "Run all roles on this machine."),
     "run": Command("run", "Run one role: ingest, worker, sink, api or simulate."),
     "replay": Command("replay", "Apply captured files in one process, without a broker."),
     "config": Command("config", "Check the configuration, show it with its origins, print its schema."),
+    "mappings": Command("mappings", "Mappings of sources: list, try on a payload, draft from a sample, schema."),
     "topics": Command("topics", "Compare the cluster's topics with what they must be, and bring them there."),
+    "connectors": Command("connectors", "Kafka Connect: compare its connectors with the configuration, apply it."),
+    "schemas": Command("schemas", "Check contracts of outputs and sources with the registry; register our schemas."),
     "status": Command("status", "Health of broker, topics, roles and snapshot; --wait for it."),
     "lag": Command("lag", "How far every reader is behind."),
     "kpi": Command("kpi", "KPIs: values, meaning and the rows behind them."),
     "findings": Command("findings", "Findings: what disagrees, since when, worth how much, whose turn."),
     "sql": Command("sql", "Query the published snapshot."),
     "dlq": Command("dlq", "Dead letters: list, show, replay."),
+    "token": Command("token", "Tokens of the API and keys of its embeds: make one."),
 }
 
 _USAGE = "Usage: tieout COMMAND [OPTIONS] [ARGUMENTS]"
@@ -94,11 +100,11 @@ def _code(code: object) -> int:
 def _code_of(error: Exception) -> Exit | None:
     """What an expected error means for the caller; by name, since importing its module costs time."""
     names = {kind.__name__ for kind in type(error).__mro__}
-    if "ConfigError" in names or "PolicyError" in names:
+    if "ConfigError" in names or "PolicyError" in names or "ConfigurationError" in names:
         return Exit.CONFIGURATION
-    if "KafkaException" in names:
+    if names & {"KafkaException", "ConnectUnreachable", "SchemasUnreachable", "Refused"}:
         return Exit.UNREACHABLE
-    if "TopicsRefused" in names or "OSError" in names:
+    if names & {"TopicsRefused", "ConnectRefused", "OSError"}:
         return Exit.FAILED
     return None
 

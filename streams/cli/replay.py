@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tieout.streams.cli.output import print_object
-from tieout.streams.cli.snapshot import CONFIGURATION, FAILED, USAGE, Configuration, failure
+from tieout.streams.cli.snapshot import CONFIGURATION, FAILED, UNREACHABLE, USAGE, Configuration, failure
 
 if TYPE_CHECKING:
     from tieout.streams.replay import Progress, Summary
@@ -45,7 +45,7 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Replay captures into a DuckDB file; without --config canonical events and the default policy are assumed."""
-    from tieout.codecs.errors import CodecError, ConfigurationError
+    from tieout.codecs.errors import CodecError, ConfigurationError, SchemasUnreachable
     from tieout.reconcilers.policy import PolicyError
     from tieout.streams.replay import NotOurs, Options, load
     from tieout.streams.replay import replay as run
@@ -64,6 +64,8 @@ def replay(
         raise failure(str(error), CONFIGURATION) from None
     except NotOurs as error:
         raise failure(str(error), USAGE) from None
+    except SchemasUnreachable as error:
+        raise failure(str(error), UNREACHABLE) from None
     except (CodecError, StoreError, OSError) as error:
         raise failure(str(error), FAILED) from None
     _report(summary, db, as_json=as_json)

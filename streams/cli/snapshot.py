@@ -27,6 +27,8 @@ Database = Annotated[
 Configuration = Annotated[Path | None, typer.Option("--config", help="Configuration file; else tieout.toml.")]
 Output = Annotated[Format, typer.Option("--output", "-o", help="How to print.")]
 
+Detail = Annotated[bool, typer.Option("--detail", help="Show personal data: who decided, raw records, e-mails.")]
+
 
 @contextmanager
 def opened(db: Path | None, config: Path | None) -> Iterator[Snapshot]:

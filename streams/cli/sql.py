@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tieout.streams.cli.output import Format, print_rows
-from tieout.streams.cli.snapshot import FAILED, USAGE, Configuration, Database, Output, failure, opened
+from tieout.streams.cli.snapshot import FAILED, USAGE, Configuration, Database, Detail, Output, failure, opened
 
 Query = Annotated[str | None, typer.Argument(metavar="[NAME|QUERY]", help="A query by name or SQL; none lists them.")]
 Limit = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds after which a query is stopped.")]
@@ -20,6 +20,7 @@ def sql(
     db: Database = None,
     config: Configuration = None,
     output: Output = Format.TABLE,
+    detail: Detail = False,
 ) -> None:
     """Ask the published snapshot; `tieout sql` alone lists the questions that ship with it."""
     if query is None:
@@ -28,13 +29,14 @@ def sql(
     text = _text(query)
     import duckdb
 
-    from tieout.streams.sinks.reader import QueryTooLong
+    from tieout.streams.sinks.reader import NotAQuestion, QueryTooLong
 
     with opened(db, config) as snapshot:
         try:
-            found = snapshot.query(text, limit_s=timeout)
-        except (duckdb.Error, QueryTooLong) as error:
+            found = snapshot.ask(text, limit_s=timeout)
+        except (duckdb.Error, NotAQuestion, QueryTooLong) as error:
             raise failure(str(error), FAILED) from None
+        found = found if detail else found.masked()
         print_rows("sql", found.columns, found.rows, output)
 
 

@@ -43,15 +43,14 @@ def apply(config: Configuration = None, output: Output = Format.TABLE, dry_run: 
 
 
 def _compare(config: Path | None) -> tuple[Any, list[Difference]]:
-    from confluent_kafka.admin import AdminClient
-
     from tieout.reconcilers.engine import TABLES
+    from tieout.streams.cluster import admin as connected
     from tieout.streams.settings import load
     from tieout.streams.topics import desired
     from tieout.streams.topics import plan as compare
 
     settings = load(config)
-    admin = AdminClient(settings.kafka_client({"log_level": 0}))
+    admin = connected(settings)
     return admin, compare(admin, desired(settings, TABLES))
 
 

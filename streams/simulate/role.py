@@ -93,7 +93,8 @@ def _ensure_topics(settings: Settings, producer: Any) -> None:
     new = [NewTopic(topic.name, topic.partitions, settings.kafka.replication, config=kept) for topic in TOPICS
            if topic.name not in known]
     if new:
-        for answer in AdminClient(settings.kafka_client()).create_topics(new, request_timeout=_WAIT_S).values():
+        admin = AdminClient(settings.kafka_client())  # named: its answers die with it
+        for answer in admin.create_topics(new, request_timeout=_WAIT_S).values():
             answer.result()
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 import duckdb
 
+from tieout.streams.personal import masked_rows
 from tieout.streams.sinks.store import HARDENED
 
 _LIMITS: Final[Mapping[str, str]] = {"memory_limit": "1GB", "threads": "2", "max_temp_directory_size": "1GB"}
@@ -20,6 +21,10 @@ _LIMITS: Final[Mapping[str, str]] = {"memory_limit": "1GB", "threads": "2", "max
 
 class SnapshotMissing(Exception):
     """There is no snapshot to read, or it cannot be opened."""
+
+
+class NotAQuestion(Exception):
+    """The text is not one SELECT statement."""
 
 
 class QueryTooLong(Exception):
@@ -37,6 +42,10 @@ class Rows:
         """Each row by column."""
         for row in self.rows:
             yield dict(zip(self.columns, row, strict=True))
+
+    def masked(self) -> Rows:
+        """The same without personal data, as far as columns bear their own names."""
+        return Rows(self.columns, masked_rows(self.columns, self.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,14 @@ class Snapshot:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._db.close()
+
+    def ask(self, sql: str, *, limit_s: float) -> Rows:
+        """Rows of somebody else's SQL: one SELECT and nothing beside it; NotAQuestion for everything else."""
+        statements = duckdb.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
+            found = ", ".join(str(each.type).rpartition(".")[2] for each in statements) or "nothing"
+            raise NotAQuestion(f"found {found}, expected one SELECT: the snapshot is only for reading")
+        return self.query(sql, limit_s=limit_s)
 
     def query(self, sql: str, parameters: Sequence[Any] = (), *, limit_s: float = 30.0) -> Rows:
         """Rows of one statement; QueryTooLong after `limit_s` seconds, duckdb.Error when it is wrong."""

@@ -67,6 +67,7 @@ CHANGES = [
     ("tieout.project.rekeyed",         "P1",    {"old": "ACME", "new": "ACME-UK"},          Op.REKEY,    "ACME-UK"),
     ("tieout.project.gap",             "P1",    {"project_code": "ACME"},                   Op.GAP,      "ACME"),
     ("tieout.project.gap",             "",      {},                                         Op.GAP,      ""),
+    ("tieout.project.snapshot",        "",      {},                                         Op.SNAPSHOT, ""),
     ("tieout.assignment.upserted",     "A1",    {"worker_no": "W1"},                        Op.UPSERT,   "A1"),
     ("tieout.assignment.deleted",      "A1",    {},                                         Op.DELETE,   "A1"),
     ("tieout.calendar_day.upserted",   "",      {"calendar_id": "UK", "day": "2026-03-10"}, Op.UPSERT,   "UK:20522"),
@@ -198,6 +199,8 @@ def changes(draw: st.DrawFn) -> Change:
         for name in draw(st.sets(st.sampled_from(sorted(entity.attributes)))) - set(entity.key):
             asserted[name] = draw(st.none() | _value(entity.attributes[name]))
         key = entity.business_key(asserted, subject) or ""
+    if op is Op.TRUNCATE:
+        key, subject, asserted = "", "", {}
     return Change(entity.name, key, op, "PSA/certinia", subject, draw(_VALUES[Kind.INSTANT]), seq, asserted, event_id,
                   ORIGIN)
 

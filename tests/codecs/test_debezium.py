@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieout.codecs.debezium import MARGIN_US, DebeziumCodec
+from tieout.codecs.debezium import DebeziumCodec
+from tieout.codecs.debezium_rows import MARGIN_US, Rows
+from tieout.codecs.entity_map import TableMapping
 from tieout.codecs.errors import (
     BadValue,
     DecodeError,
@@ -23,6 +25,7 @@ from tieout.codecs.errors import (
     WrongShape,
 )
 from tieout.codecs.mapping import parse
+from tieout.codecs.openers import JsonOpener
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Change, Op
 
@@ -41,8 +44,16 @@ project_code = { from = "code", required = true }
 name = "name"
 start = "starts_on"
 """, "test.toml")
-CODEC = DebeziumCodec("PSA/home", MAPPING, with_schema=False)
+
+
+def of(mapping: TableMapping, *, with_schema: bool = False, epoch: int = 0) -> DebeziumCodec:
+    """The codec of the source PSA/home."""
+    return DebeziumCodec(Rows("PSA/home", mapping, epoch=epoch), JsonOpener(with_schema))
+
+
+CODEC = of(MAPPING)
 COMMIT_US = 1_773_164_531_000_000
+ORIGIN = ("raw", 2, 7)
 SEQ = "00000000000000000100:00000000000000000200"
 SOURCE = {"connector": "postgresql", "ts_ms": 1773164531000, "snapshot": "false", "db": "psa", "schema": "public",
           "table": "project", "lsn": 200, "sequence": '["100","200"]'}
@@ -79,7 +90,7 @@ OPERATIONS = [
     ("delete, before lies", envelope(op="d", after=None, before={"code": "OTHER", "name": "x"}),
      ((project(Op.DELETE, {"project_code": "ACME"}),), None)),
     ("truncate",           envelope(op="t", after=None), ((Change(
-        "project", "", Op.GAP, "PSA/home", "", COMMIT_US, SEQ, {}, f"project:truncate:{SEQ}", ("raw", 2, 7)),), None)),
+        "project", "", Op.TRUNCATE, "PSA/home", "", COMMIT_US, SEQ, {}, f"project:truncate:{SEQ}", ORIGIN),), None)),
     ("message",            envelope(op="m", message={"prefix": "x", "content": ""}),  ((), "logical_message")),
     ("another table",      envelope(source={"table": "customer"}),           ((), "other_table")),
     ("another schema",     envelope(source={"schema": "audit"}),             ((), "other_table")),
@@ -126,7 +137,7 @@ CONTROL: list[tuple[str, Any, Decoded]] = [
 def test_control_records(raw: MakeRaw, what: str, value: Any, expected: Decoded, with_schema: bool) -> None:
     if with_schema and value is not None:
         value = {"schema": {"type": "struct", "fields": []}, "payload": value}
-    decoded = DebeziumCodec("PSA/home", MAPPING, with_schema).decode(raw(value, key={"serverName": "x"}))
+    decoded = of(MAPPING, with_schema=with_schema).decode(raw(value, key={"serverName": "x"}))
     assert decoded == expected
 
 
@@ -171,14 +182,33 @@ def test_a_change_of_key_is_one_rekey(raw: MakeRaw, what: str, old_key: dict[str
     decoded = CODEC.decode(raw(envelope(after={"code": "ACME-UK"}), key=new_key, headers=headers))
     assert decoded.changes == (
         project(Op.REKEY, {"old": "ACME", "new": "ACME-UK"}, "ACME-UK", "ACME-UK"),
-        project(Op.UPSERT, {**ASSERTED, "project_code": "ACME-UK"}, "ACME-UK", "ACME-UK"),
+        Change("project", "ACME-UK", Op.UPSERT, "PSA/home", "ACME-UK", decoded.changes[0].commit_us, f"{SEQ}:1",
+               {**ASSERTED, "project_code": "ACME-UK"}, f"project:ACME-UK:{SEQ}:1:UPSERT", decoded.changes[0].origin),
     )
 
 
+def test_a_rekey_and_its_row_are_two_versions(raw: MakeRaw) -> None:
+    """Of two changes of a record with one token the second would pass for a duplicate."""
+    headers = (("__debezium.oldkey", b'{"code":"ACME"}'),)
+    rekey, row = CODEC.decode(raw(envelope(after={"code": "NEW"}), key={"code": "NEW"}, headers=headers)).changes
+    later = CODEC.decode(raw(envelope(source={"lsn": 201}), key=KEY)).changes[0]
+    assert rekey.seq < row.seq < later.seq
+
+
 def test_a_new_surrogate_id_is_no_change_of_business_key(raw: MakeRaw) -> None:
+    """The record under the old id is no more: it would come back when the new one is deleted."""
     headers = (("__debezium.oldkey", b'{"id":1}'),)
     decoded = CODEC.decode(raw(envelope(), key={"id": 2}, headers=headers))
-    assert decoded.changes == (project(Op.UPSERT, ASSERTED, subject="2"),)
+    assert decoded.changes == (project(Op.UPSERT, ASSERTED, subject="2"), project(Op.DELETE, {}, subject="1"))
+
+
+def test_a_new_business_key_ends_the_record_with_the_old_one(raw: MakeRaw) -> None:
+    """Only projects live on under another code."""
+    text = 'name="t"\nversion=1\n[[map]]\nentity="assignment"\nfields={worker_no="who"}'
+    headers = (("__debezium.oldkey", b'{"id":1}'),)
+    record = raw(envelope(after={"who": "W1"}), key={"id": 2}, headers=headers)
+    changes = of(parse(text, "t.toml")).decode(record).changes
+    assert [(each.op, each.key, each.subject) for each in changes] == [(Op.UPSERT, "2", "2"), (Op.DELETE, "1", "1")]
 
 
 def test_a_delete_whose_key_is_not_the_business_key_names_the_record(raw: MakeRaw) -> None:
@@ -188,7 +218,7 @@ def test_a_delete_whose_key_is_not_the_business_key_names_the_record(raw: MakeRa
 
 def test_without_a_record_key_the_mapping_names_the_subject(raw: MakeRaw) -> None:
     text = 'name="t"\nversion=1\n[[map]]\nentity="project"\nsubject="{code}"\nfields={project_code="code"}'
-    codec = DebeziumCodec("PSA/home", parse(text, "t.toml"), with_schema=False)
+    codec = of(parse(text, "t.toml"))
     (change,) = codec.decode(raw(envelope(), key=None)).changes
     assert (change.subject, change.key) == ("ACME", "ACME")
     with pytest.raises(MissingKey, match="delete without key"):
@@ -206,13 +236,42 @@ def test_a_row_can_be_several_entities(raw: MakeRaw) -> None:
     entity = "project"
     fields = { project_code = "code", customer_no = "customer" }
     """
-    codec = DebeziumCodec("PSA/home", parse(text, "t.toml"), with_schema=False)
+    codec = of(parse(text, "t.toml"))
     changes = codec.decode(raw(envelope(after={"customer": "C1"}), key=KEY)).changes
     assert [(change.entity, change.key) for change in changes] == [("customer", "C1"), ("project", "ACME")]
 
 
+MYSQL = {"connector": "mysql", "db": "psa", "schema": ..., "file": "binlog.000009", "pos": 7, "row": 0}
+SQLSERVER = {"connector": "sqlserver", "commit_lsn": "0027:0758:0005", "change_lsn": "0027:0758:0003",
+             "event_serial_no": 1}
+IN_ORDER: list[tuple[str, list[dict[str, Any]]]] = [
+    # one row, in the order in which its source committed
+    ("deleted and created in one transaction",  [{"lsn": 200}, {"lsn": 208}]),
+    ("interleaved, committed later",            [{"lsn": 300, "sequence": '["250","300"]'},
+                                                 {"lsn": 280, "sequence": '["310","280"]'}]),
+    ("read in a snapshot, then changed",        [{"lsn": 200, "sequence": '[null,"200"]', "snapshot": "true"},
+                                                 {"lsn": 208, "sequence": '["204","208"]'}]),
+    ("rows of one statement",                   [{**MYSQL, "row": 2}, {**MYSQL, "row": 10}, {**MYSQL, "row": 100}]),
+    ("statements of one file",                  [{**MYSQL, "pos": 99}, {**MYSQL, "pos": 100}]),
+    ("files of a server",                       [{**MYSQL, "file": "binlog.999999"},
+                                                 {**MYSQL, "file": "binlog.1000000"}]),
+    ("halves of an update",                     [SQLSERVER, {**SQLSERVER, "event_serial_no": 2}]),
+    ("changes of a transaction",                [SQLSERVER, {**SQLSERVER, "change_lsn": "0027:0758:0004"}]),
+    ("transactions",                            [SQLSERVER, {**SQLSERVER, "commit_lsn": "0028:0000:0001"}]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "sources"), IN_ORDER, ids=[row[0] for row in IN_ORDER])
+def test_order_tokens_sort_as_the_source_committed(raw: MakeRaw, what: str, sources: list[dict[str, Any]]) -> None:
+    """Within one millisecond, whatever arrives first."""
+    codec = of(parse('name="t"\nversion=1\n[[map]]\nentity="project"\nfields={project_code="code"}', "t.toml"))
+    tokens = [codec.decode(raw(envelope(source=each), key=KEY)).changes[0].seq for each in sources]
+    assert tokens == sorted(tokens)
+    assert len(set(tokens)) == len(tokens)
+
+
 def test_a_later_epoch_sorts_behind_every_token(raw: MakeRaw) -> None:
-    later = DebeziumCodec("PSA/home", MAPPING, with_schema=False, epoch=1)
+    later = of(MAPPING, epoch=1)
     old, new = (codec.decode(raw(envelope(), key=KEY)).changes[0].seq for codec in (CODEC, later))
     assert old < new
 
@@ -263,9 +322,9 @@ def test_a_double_is_refused_where_exactness_counts_unless_the_mapping_allows_it
     """
     value = raw(envelope(after={"price": 150.1}), key=KEY)
     with pytest.raises(LossyNumber) as caught:
-        DebeziumCodec("PSA/home", parse(text % "", "t.toml"), with_schema=False).decode(value)
+        of(parse(text % "", "t.toml")).decode(value)
     assert "decimal.handling.mode=string" in caught.value.hint
-    allowed = DebeziumCodec("PSA/home", parse(text % ", allow_double = true", "t.toml"), with_schema=False)
+    allowed = of(parse(text % ", allow_double = true", "t.toml"))
     assert allowed.decode(value).changes[0].asserted["rate"] == [150100000, "GBP", "HOUR", 28800]
 
 
@@ -281,7 +340,7 @@ def test_never_fails_otherwise_than_with_a_decode_error(value: dict[str, Any], k
     message: dict[str, Any] = {**ENVELOPE, **value}
     if with_schema:
         message = {"schema": value.get("schema"), "payload": message}
-    codec = DebeziumCodec("PSA/home", MAPPING, with_schema)
+    codec = of(MAPPING, with_schema=with_schema)
     with suppress(DecodeError):
         codec.decode(RawRecord("raw", 0, 0, 0, json.dumps(key).encode(), json.dumps(message).encode(),
                                (("__debezium.oldkey", json.dumps(value).encode()),)))

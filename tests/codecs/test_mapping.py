@@ -71,6 +71,23 @@ FIELDS = [
     ('{ from = "a", enum = { 1 = "one", true = "yes" } }',          {"a": True},                          "yes"),
     ('{ from = "a", enum = { 1 = "one" }, otherwise = "many" }',    {"a": 2},                             "many"),
     ('{ from = "a", as = "upper", enum = { X = "one" } }',          {"a": "x"},                           "one"),
+    ('{ from = "a", as = "part", at = 1 }',                         {"a": "x: y:z"},                      "y"),
+    ('{ from = "a", as = "part", separator = "/", at = -1 }',       {"a": "x/y/z"},                       "z"),
+    ('{ from = "a", as = "after" }',                                {"a": "psa:a1:b"},                    "a1:b"),
+    ('{ from = "a", as = "period" }',                               {"a": "Mar 2026"},                    "2026-03"),
+    ('{ from = "a", as = "period" }',                               {"a": "september-2026"},              "2026-09"),
+    ('{ from = "a", as = "period" }',                               {"a": "2026-12"},                     "2026-12"),
+    ('{ null = true }',                                             {},                                   None),
+    ('{ from = "a", when = [{ column = "b", in = [true] }] }',      {"a": "x", "b": True},                "x"),
+    ('{ from = "a", when = [{ column = "b", in = [true] }] }',      {"a": "x", "b": False},               GONE),
+    ('{ from = "a", when = [{ column = "b", in = [true] }] }',      {"a": "x"},                           GONE),
+    ('{ const = "c", when = [{ column = "b", is = "set" }] }',      {"b": 0},                             "c"),
+    ('{ template = "{a}", when = [{ column = "b", is = "null" }] }', {"a": "x", "b": None},                "x"),
+    ('{ null = true, when = [{ column = "a", not_in = ["x"] }] }',  {"a": "y"},                           None),
+    ('{ null = true, when = [{ column = "a", not_in = ["x"] }] }',  {"a": "x"},                           GONE),
+    ('{ from = "a", when = [{ column = "a", is = "changed" }] }', {"a": "x", "@changed": {"a"}}, "x"),
+    ('{ from = "a", when = [{ column = "a", is = "changed" }] }', {"a": "x", "@changed": {"b"}}, GONE),
+    ('{ from = "a", when = [{ column = "a", is = "changed" }] }',   {"a": "x"},                           "x"),
     ('{ from = "a", ref = { entity = "project" } }', {"a": 317}, {"$ref": ["project", "317"]}),
     ('{ from = "a", ref = { entity = "project", system = "PSA" } }', {"a": "x"}, {"$ref": ["project", "x", "PSA"]}),
 ]  # fmt: skip
@@ -102,6 +119,16 @@ CONVERSIONS = [
     ('as = "datetime_midnight_date"',                        Kind.DATE,    1773100800000,           20522),
     ('as = "datetime_midnight_date"',                        Kind.DATE,    Local(1773144000000000), 20522),
     ('as = "datetime_midnight_date"',                        Kind.DATE,    Local(-1),               -1),
+    ('as = "civil_date"',                                    Kind.DATE,    UK,                      20522),
+    ('as = "civil_date"',                                    Kind.DATE,    f"{UK}T23:59:59-08:00",  20522),
+    ('as = "civil_date"',                                    Kind.DATE,    f"{UK} 23:59:59",        20522),
+    ('as = "civil_date"',                                    Kind.DATE,    1773144000000,           20522),
+    ('as = "civil_date"',                                    Kind.DATE,    Instant(1773144000000000), 20522),
+    ('as = "month_start"',                                   Kind.DATE,    "Mar 2026",              20513),
+    ('as = "month_start"',                                   Kind.DATE,    UK,                      20513),
+    ('as = "zoned"',                                         Kind.INSTANT, "1970-01-01T01:00:00+0100", 0),
+    ('as = "zoned"',                                         Kind.INSTANT, "1970-01-01 00:00:00.5Z", 500_000),
+    ('as = "zoned"',                                         Kind.INSTANT, 1,                       1_000),
     ('as = "inclusive_end"',                                 Kind.DATE,    Day(20522),              20523),
     ('as = "inclusive_end"',                                 Kind.DATE,    "2026-02-28",            20513),
     ('as = ["datetime_midnight_date", "inclusive_end"]',     Kind.DATE,    1773100800000,           20523),
@@ -126,6 +153,8 @@ CONVERSIONS = [
     (f'as = "rate", {GBP}', Kind.RATE, "165.0", [165_000_000, "GBP", "HOUR", 28_800]),
     (f'as = "rate", {GBP}, unit = "DAY", day_s = 27000', Kind.RATE, 1000, [10**9, "GBP", "DAY", 27_000]),
     ('as = "rate", ccy_from = "ccy"', Kind.RATE, Decimal("0.0000005"), [1, "JPY", "HOUR", 28_800]),
+    (f'as = "rate", {GBP}, minor = true', Kind.RATE, 15050, [150_500_000, "GBP", "HOUR", 28_800]),
+    ('as = "rate", ccy_from = "ccy", minor = true', Kind.RATE, 15050, [15_050_000_000, "JPY", "HOUR", 28_800]),
     (f'as = "money", {GBP}',                                 Kind.MONEY,   "5625.00",               [562_500, "GBP"]),
     (f'as = "money", {GBP}',                                 Kind.MONEY,   "-0.005",                [-1, "GBP"]),
     (f'as = "money", {GBP}, minor = true',                   Kind.MONEY,   5625,                    [5625, "GBP"]),
@@ -176,6 +205,16 @@ REFUSED_VALUES = [
     ('as = "inclusive_end"',                   Kind.DATE,    20522,                     BadValue),
     ('as = "inclusive_end"',                   Kind.DATE,    "9999-12-31",              BadValue),
     ('as = "datetime_midnight_date"',          Kind.DATE,    "2026-03-10",              BadValue),
+    ('as = "civil_date"',                      Kind.DATE,    "10/03/2026",              BadValue),
+    ('as = "civil_date"',                      Kind.DATE,    "2026-02-30",              BadValue),
+    ('as = "civil_date"',                      Kind.DATE,    10**18,                    BadValue),
+    ('as = "month_start"',                     Kind.DATE,    "FY26",                    BadValue),
+    ('as = "month_start"',                     Kind.DATE,    "2026-13",                 BadValue),
+    ('as = "period"',                          Kind.TEXT,    "Mai 2026",                BadValue),
+    ('as = "part", at = 3',                    Kind.TEXT,    "a:b",                     BadValue),
+    ('as = "after"',                           Kind.TEXT,    "ab",                      BadValue),
+    ('as = "zoned"',                           Kind.INSTANT, "2026-03-10T17:40:00",     BadValue),
+    ('as = "zoned"',                           Kind.INSTANT, 10**18,                    BadValue),
     ('as = "utc"',                             Kind.INSTANT, 0,                         BadValue),
     ('as = "local_time", zone = "Asia/Tokyo"', Kind.INSTANT, Local(-62135596800000000), BadValue),
     ('as = "local_time", zone_from = "a"',     Kind.INSTANT, "Mars/Olympus",            BadValue),
@@ -258,6 +297,23 @@ source_rate = "a"
 source_amount = { from = "a", as = "money" }
 worker_no = { from = "a", ref = { entity = "worker", system = "HR" } }
 note_hash = { from = "a", const = "b" }
+role_code = { null = false }
+billed = { from = "a", when = [{ column = "b", is = "new" }] }
+[[map]]
+entity = "assignment"
+days = { start = "a", hours = ["b"], empty = "keep", rest = 1 }
+claims = "yes"
+commit = { from = "a", as = "minutes" }
+fields = { role_code = { from = "a", as = "part", at = "1" } }
+[[map]]
+entity = "assignment"
+each = "a"
+repeat = { start = "a", end = "b", until = "c", state = "d", every = { 1 = "weekly" } }
+fields = { role_code = "b" }
+[[map]]
+entity = "assignment"
+repeat = { start = "a", end = "b", until = "c", every = { 1 = "weekly" } }
+fields = { role_code = "b" }
 """
 PROBLEMS = [
     "bad.toml: vershun: no such key; did you mean 'version'?",
@@ -280,6 +336,17 @@ PROBLEMS = [
     "bad.toml: map[1].fields.worker_no.ref.entity: found 'worker'",
     "bad.toml: map[1].fields.worker_no.ref.system: found 'HR'",
     "bad.toml: map[1].fields.note_hash: found from and const, expected one of",
+    "bad.toml: map[1].fields.role_code.null: found False, expected true",
+    "bad.toml: map[1].fields.billed.when[0].is: found 'new', expected one of null, set, changed",
+    "bad.toml: map[2].days.rest: no such key",
+    "bad.toml: map[2].days.hours: found ['b'], expected seven columns",
+    "bad.toml: map[2].days.empty: found 'keep'",
+    "bad.toml: map[2].claims: found 'yes', expected true or false",
+    "bad.toml: map[2].commit.as: 'minutes' gives int, the attribute is instant",
+    "bad.toml: map[2].fields.role_code: part: at: found '1'",
+    "bad.toml: map[3]: found each and repeat, expected one of days, each, repeat",
+    "bad.toml: map[4].repeat.state: found None, expected text",
+    "bad.toml: map[4].repeat.every.1: found 'weekly', expected 'never' or a step",
     "bad.toml: map[1].subject: found '{}'",
     "bad.toml: map[1].skip[0]: found no test, expected one of is, in, not_in",
     "bad.toml: map[1].skip[1].is: found 'nul'",
@@ -319,7 +386,7 @@ CONFIGURATIONS = [
     ("debezium-json", {"mapping": "kimai", "source": "KIMAI/x"}, UnknownFormat, "SYSTEM/instance"),
     ("debezium-json", {"source": "TIME/x"}, UnknownFormat, "mapping: expected"),
     ("debezium-json", {"source": "TIME/x", "mapping": "kimai", "entiti": "x"}, UnknownFormat, "did you mean 'entity'"),
-    ("debezium-json", {"source": "TIME/x", "mapping": "nope"}, MappingError, "expected a file or one of ax, kimai"),
+    ("debezium-json", {"source": "TIME/x", "mapping": "nope"}, MappingError, "expected a file or one of ax, bamboohr"),
     ("debezium-json", {"source": "TIME/x", "mapping": "kimai", "entity": "projekt"}, MappingError, "'project'?"),
 ]
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tieout.codecs.errors import MappingError
 from tieout.codecs.formats import codec
-from tieout.codecs.mapping import SHIPPED, load
+from tieout.codecs.mapping import SHIPPED, load, shipped
+from tieout.codecs.mapping_file import read_mapping
+from tieout.codecs.mapping_schema import schema
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Op
 
+jsonschema_rs = pytest.importorskip("jsonschema_rs")  # comes with schemathesis
+
+VENDORS = Path(__file__).parent / "messages" / "vendors.jsonl"
 GoldenFile = Callable[[str], bytes]
 MakeRaw = Callable[..., RawRecord]
 
@@ -120,7 +128,45 @@ def test_postgres(raw: MakeRaw, table: str, row: dict[str, Any], key: str, op: O
     assert (change.entity, change.key, change.op, change.asserted) == (table, key, op, asserted)
 
 
-def test_every_shipped_mapping_is_tested_here() -> None:
+def vendor_cases() -> list[dict[str, Any]]:
+    """The messages of vendors, which `test_messages.py` sends through the pipeline."""
+    return [json.loads(line) for line in VENDORS.read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_shipped_mapping_is_tested() -> None:
+    """Here or among the messages; each entity of a mapping comes in at least one change there."""
     tested = {options["mapping"] for options in (KIMAI, AX, POSTGRES)}
-    assert {file.stem for file in SHIPPED.glob("*.toml")} == tested
-    assert all(load(name).maps for name in tested)
+    made: dict[str, set[str]] = {}
+    for case in vendor_cases():
+        made.setdefault(case["options"]["mapping"], set()).update(each["entity"] for each in case.get("changes", ()))
+    assert set(shipped()) == tested | made.keys()
+    untested = {name: {each.entity.name for each in load(name).maps} - entities for name, entities in made.items()}
+    assert {name: entities for name, entities in untested.items() if entities} == {}
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_what_is_shipped_fits_the_schema_that_editors_use(name: str) -> None:
+    """Each names the schema in its first line, for editors that look there."""
+    text = (SHIPPED / f"{name}.toml").read_text(encoding="utf-8")
+    assert text.startswith("#:schema schema.json\n")
+    assert jsonschema_rs.validator_for(schema()).is_valid(tomllib.loads(text))
+
+
+def test_the_schema_that_is_shipped_is_that_of_the_reader() -> None:
+    """`tieout mappings schema > codecs/mappings/schema.json` makes it anew."""
+    assert json.loads((SHIPPED / "schema.json").read_text(encoding="utf-8")) == schema()
+
+
+@pytest.mark.parametrize("wrong", [
+    {"name": "x", "version": 1},
+    {"name": "x", "version": 1, "map": [{"entity": "time_entri", "fields": {}}]},
+    {"name": "x", "version": 1, "map": [{"entity": "project", "fields": {"project_code": "a", "hours": "b"}}]},
+    {"name": "x", "version": 1, "map": [{"entity": "project", "fields": {"name": "a"}}]},
+    {"name": "x", "version": 1, "map": [{"entity": "project", "fields": {"project_code": {"from": "a", "as": "txt"}}}]},
+    {"name": "x", "version": 1, "map": [{"entity": "project", "skip": [{"column": "a"}],
+                                         "fields": {"project_code": "a"}}]},
+])
+def test_the_schema_refuses_what_the_reader_refuses(wrong: dict[str, Any]) -> None:
+    assert not jsonschema_rs.validator_for(schema()).is_valid(wrong)
+    with pytest.raises(MappingError):
+        read_mapping(wrong, "t.toml")

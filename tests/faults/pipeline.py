@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -50,14 +50,20 @@ ANSWERS: Final = {
 
 
 class Pipeline:
-    """Ingest, workers and sink under supervision, in `folder`."""
+    """Ingest, workers and sink under supervision, in `folder`: of the simulated firm, or as `config` has it.
 
-    def __init__(self, bootstrap: str, folder: Path) -> None:
+    `raw` are the topics and partitions that have to be read for everything to have been read.
+    """
+
+    def __init__(self, bootstrap: str, folder: Path, config: Path | None = None, settings: Settings | None = None,
+                 raw: Sequence[tuple[str, int]] | None = None) -> None:
         self.folder = folder
-        self.config = folder / "tieout.toml"
-        self.config.write_text(demo.configuration(bootstrap, folder, 0), encoding="utf-8")
-        self.settings = demo.load(self.config)
+        self.config = config or folder / "tieout.toml"
+        if config is None:
+            self.config.write_text(demo.configuration(bootstrap, folder, 0), encoding="utf-8")
+        self.settings = settings or demo.load(self.config)
         self.procs: dict[str, Proc] = {}
+        self._raw = raw or [(topic.name, number) for topic in TOPICS for number in range(topic.partitions)]
 
     def start(self, name: str, *, static: bool = True) -> Proc:
         """A process of the role that its name begins with: 'worker', 'worker-2'.
@@ -120,7 +126,7 @@ class Pipeline:
 
     def _ingested(self) -> bool:
         group = GroupProgress(self.settings, self.settings.group("ingest"))
-        wanted = [(topic.name, number) for topic in TOPICS for number in range(topic.partitions)]
+        wanted = self._raw
         standings = group(wanted)
         group.close()
         # While the group's coordinator moves, nothing is known: that is not the same as everything read.

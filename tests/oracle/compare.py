@@ -98,14 +98,14 @@ def compare(oracle: duckdb.DuckDBPyConnection, database: Path) -> list[str]:
     with duckdb.connect(str(database), read_only=True) as stream:
         stream.execute("SET timezone = 'UTC'")
         return [
-            *_differences("time_entry", entries(oracle, "time_entry"), entries(stream, "v1.time_entry")),
-            *_differences(
+            *differences("time_entry", entries(oracle, "time_entry"), entries(stream, "v1.time_entry")),
+            *differences(
                 "finding",
                 _steady(_without(findings(oracle, "SELECT * FROM finding"), findings(stream, SUPPRESSED_FINDINGS))),
                 _steady(known(findings(stream, STREAMED_FINDINGS))),
             ),
-            *_differences("lag", lags(oracle, "SELECT * FROM lag"), lags(stream, STREAMED_LAGS)),
-            *_differences("kpi", kpis(oracle, "SELECT * FROM kpi"), kpis(stream, STREAMED_KPIS)),
+            *differences("lag", lags(oracle, "SELECT * FROM lag"), lags(stream, STREAMED_LAGS)),
+            *differences("kpi", kpis(oracle, "SELECT * FROM kpi"), kpis(stream, STREAMED_KPIS)),
         ]
 
 
@@ -176,7 +176,8 @@ def _select(con: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def _differences(table: str, expected: Rows, found: Rows) -> list[str]:
+def differences(table: str, expected: Rows, found: Rows) -> list[str]:
+    """What differs between the oracle's rows and the stream's, a readable line each."""
     lines = []
     for key in sorted(expected.keys() | found.keys(), key=repr):
         name = f"{table} {'|'.join(str(part) for part in key)}"

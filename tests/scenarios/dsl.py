@@ -91,6 +91,11 @@ class Capture:
         }
         self.lines.append((instant_us(arrives or at) // 1000, event, source.lower().replace("/", ".")))
 
+    def happened(self, source: str, entity: str, op: str, *, at: str) -> None:
+        """What a whole object went through: `gap`, `snapshot` (it has been read again) or `truncated`."""
+        self.put(source, entity, op, at=at, subject="*")
+        self.lines[-1][1]["subject"] = ""
+
     def observe(self, source: str, through: str, arrives: str | None = None) -> None:
         """The source says that everything until `through` has been delivered."""
         self.put(source, "source", "observed", at=through, arrives=arrives, subject=source, through=through)

@@ -133,6 +133,7 @@ class Ingest:
         self._world.at("frames delivered, offsets not committed")
         for record in (*took, *back):
             self._world.committed["ingest", (record.topic, record.partition)] = record.offset + 1
+        self._pipeline.committed({(record.topic, record.partition): record.offset + 1 for record in took})
         self._world.at("offsets committed")
 
     def _returned(self) -> list[RawRecord]:

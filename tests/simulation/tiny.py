@@ -32,6 +32,8 @@ def capture(seed: int) -> tuple[RawRecord, ...]:
     if firm.chance(0.5):
         _overlap(firm)
     _watermarks(firm)
+    if firm.chance(0.3):
+        _object(firm)
     return tuple(_records(firm))
 
 
@@ -82,6 +84,22 @@ def _rekey(firm: Firm) -> None:
              project_type="EXTERNAL", region="EMEA", start="2026-01-01", end="2027-01-01")
 
 
+def _object(firm: Firm) -> None:
+    """An object is emptied, or lost from sight, or lost and read again with what had changed last."""
+    source, entity = firm.random.choice((
+        (ERP, "posted_labour"), (PSA, "time_entry"), (ERP, "rate"), (SCHED, "assignment")))
+    at = firm.later(START, 1, 90)
+    lines = [event for _, event, _ in firm.lines if event["source"] == source and f".{entity}." in event["type"]]
+    if firm.chance(0.3):
+        firm.say(source, entity, at, "truncated", subject="*")
+        return
+    firm.say(source, entity, at, "gap", subject="*")
+    if firm.chance(0.7):
+        for event in lines[-firm.random.choice((1, 2, 9)):]:
+            firm.say(source, entity, at + timedelta(hours=20), "snapshot", subject=event["subject"], **event["data"])
+        firm.say(source, entity, at + timedelta(hours=21), "snapshot", subject="*")
+
+
 def _watermarks(firm: Firm) -> None:
     last = START + timedelta(days=firm.random.choice((DAYS + 6, 30)))  # some are cut off in the middle of their life
     for source in SYSTEMS:
@@ -97,6 +115,8 @@ def _records(firm: Firm) -> list[RawRecord]:
     for ts_ms, event, topic in sorted(firm.lines, key=lambda line: line[0]):
         offset = offsets.get(topic, 0)
         offsets[topic] = offset + 1
+        if event["subject"] == "*":  # the whole object
+            event = {**event, "subject": ""}
         key, value = str(event["subject"]).encode(), json.dumps(event).encode()
         records.append(RawRecord(topic, 0, offset, ts_ms, key, value))
     return records

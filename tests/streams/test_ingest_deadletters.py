@@ -109,10 +109,12 @@ def test_every_output_has_the_same_rows(cluster: tuple[str, Path]) -> None:
 
 
 def test_show_tells_everything_about_one(cluster: tuple[str, Path]) -> None:
-    shown = json.loads(dlq(cluster, "show", "erp.ax/0/3", "-o", "json").stdout)
+    shown = json.loads(dlq(cluster, "show", "erp.ax/0/3", "-o", "json", "--detail").stdout)
     assert shown["schema"] == "tieout.dlq.show/v1"
     assert (shown["payload"], shown["key"], shown["headers"]) == ("erp.ax:3", "k", ["h: x"])
     assert (shown["message"], shown["hint"]) == ("found nothing", "look at it")
+    masked = json.loads(dlq(cluster, "show", "erp.ax/0/3", "-o", "json").stdout)
+    assert (masked["payload"], masked["key"], masked["headers"]) == ("*** (8 bytes)", "*** (1 bytes)", "***")
     missing = dlq(cluster, "show", "erp.ax/0/4")
     assert missing.exit_code == 2
     assert "no dead letter of erp.ax/0/4" in missing.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Change
 from tieout.reconcilers.entities import ENTITIES, Axis, Reach
 from tieout.reconcilers.routing import COVERED
+from tieout.reconcilers.tallies import Tally
 from tieout.streams.identity import Identity
 from tieout.streams.parking import Parked, Parking, position
 from tieout.streams.pipeline import Batch, Limits, Pipeline, Reading
@@ -401,21 +402,20 @@ def named(changes: dict[int, list[Change]]) -> dict[int, list[str]]:
             for partition, found in changes.items() if found}
 
 
-def test_counts_are_totals_on_the_control_axis_only() -> None:
+def test_what_was_read_is_tallied_by_stretch_on_the_control_axis_only() -> None:
     ingest = pipeline()
-    first = ingest.take([record("time", 0, entry(1, project_code="A"))])
-    second = ingest.take([record("time", 1, b"{")])
-    assert all(not frame.counts for axis, _, frame in first.frames if axis is Axis.PROJECT)
-    assert _counts(first) == {"TIME/kimai|time_entry": {"received": 1, "last_event_us": T0_MS * 1_000}}
-    assert _counts(second) == {**_counts(first), "TIME/kimai|unknown": {"received": 1, "dead_lettered": 1}}
-    assert _counts(ingest.tick()) == {}  # nothing new to say
+    first = ingest.take([record("time", 0, entry(1, project_code="A")), record("time", 1, entry(2, project_code="A"))])
+    second = ingest.take([record("time", 2, b"{")])
+    assert all(not frame.tallies for axis, _, frame in first.frames if axis is Axis.PROJECT)
+    assert _control(first) == [Tally("time/0", 0, 2, 0, {
+        "TIME/kimai|time_entry": {"received": 2, "last_event_us": T0_MS * 1_000}})]
+    assert _control(second) == [Tally("time/0", 2, 3, 0, {"TIME/kimai|unknown": {"received": 1, "dead_lettered": 1}})]
+    assert _control(ingest.tick()) == []  # nothing new to say
+    ingest.committed({("time", 0): 3})
+    assert _control(ingest.take([record("time", 3, entry(1, qty_s=60))])) == [Tally("time/0", 3, 4, 3, {
+        "TIME/kimai|time_entry": {"received": 1, "last_event_us": T0_MS * 1_000}}, {}, {
+        "TIME/kimai|time_entry": {T0_MS // 3_600_000: {60: 1}}})]
 
 
-def _counts(batch: Batch) -> dict[str, dict[str, int]]:
-    return {name: dict(totals) for frame in _control(batch) for name, totals in frame.items()}
-
-
-def _control(batch: Batch) -> Iterator[dict[str, Any]]:
-    for axis, _, frame in batch.frames:
-        if axis is Axis.CONTROL:
-            yield dict(frame.counts)
+def _control(batch: Batch) -> list[Tally]:
+    return [tally for axis, _, frame in batch.frames if axis is Axis.CONTROL for tally in frame.tallies]

@@ -126,12 +126,46 @@ def test_sql_says_what_is_wrong(tieout: Command, query: str, code: int, message:
     "SELECT * FROM read_text('/etc/passwd')", "SELECT * FROM glob('/etc/*')", "COPY v1.kpi TO '/tmp/tieout-out.csv'",
     "ATTACH '/tmp/tieout-other.duckdb'", "INSTALL httpfs", "LOAD httpfs", "SET memory_limit = '99GB'",
     "SET enable_external_access = true", "CREATE TABLE t (a INTEGER)", "DELETE FROM internal.finding",
-    "EXPORT DATABASE '/tmp/tieout-out'", "DROP VIEW v1.kpi",
+    "EXPORT DATABASE '/tmp/tieout-out'", "DROP VIEW v1.kpi", "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT * FROM read_blob('/etc/shadow')", "SELECT * FROM '/etc/passwd.csv'",
+    "SELECT * FROM read_parquet('s3://a/b')", "SELECT 1 AS a; SELECT 2", "SELECT 1 AS a;; DROP VIEW v1.kpi",
+    "SELECT 1 AS a; COPY v1.kpi TO '/tmp/tieout-out.csv'",
+    "PRAGMA database_list", "CALL pragma_version()", "BEGIN TRANSACTION", "RESET memory_limit", "USE internal",
+    "UPDATE internal.finding SET code = ''", "INSERT INTO internal.finding (key) VALUES (uuid())", "CHECKPOINT v1",
+    "EXPLAIN ANALYZE SELECT 1", "PREPARE x AS SELECT 1", "EXECUTE x", "VACUUM ANALYZE", "/* nothing at all */ ;",
+    "FROM query('COPY v1.kpi TO ''/tmp/tieout-out.csv''')", "CREATE SECRET (TYPE s3, KEY_ID 'a', SECRET 'b')",
+    "ALTER VIEW v1.kpi RENAME TO other", "SELECT getvariable('a'), * FROM read_ndjson('/proc/self/environ')",
 ])
 def test_sql_can_only_read(tieout: Command, attempt: str) -> None:
-    """No file, no other database, no extension, no setting, no write."""
+    """No file, no other database, no extension, no setting, no write, and one SELECT at a time."""
     said = tieout("sql", attempt)
     assert (said.code, said.out) == (1, "")
+    assert not Path("/tmp/tieout-out.csv").exists()
+
+
+@pytest.mark.parametrize("question", [
+    "SELECT 3 AS n -- a remark", "FROM range(3) SELECT count(*) AS n", "WITH a AS (SELECT 3 AS n) SELECT * FROM a;",
+    "VALUES (3) -- x",
+])
+def test_sql_answers_what_is_a_question(tieout: Command, question: str) -> None:
+    """What is refused above is not refused for its looks."""
+    assert tieout("sql", question, "-o", "csv").out.splitlines()[1:] == ["3"]
+
+
+def test_sql_ends_where_memory_ends(tieout: Command) -> None:
+    """A query that wants all of it is stopped by DuckDB, not by the machine."""
+    said = tieout("sql", "SELECT list(range) AS a FROM range(400000000)", "--timeout", "20")
+    assert said.code == 1
+    assert "memory" in said.err.lower() or "stopped after" in said.err
+
+
+def test_what_is_personal_is_masked_until_it_is_asked_for(tieout: Command) -> None:
+    """Who decided, and addresses in any text; the same in every command, with --detail to see it."""
+    events = "SELECT actor, step, 'write to anna@example.com' AS note FROM v1.finding_event WHERE actor <> 'tieout'"
+    assert tieout("sql", events, "-o", "csv").out.splitlines()[1:] == ["***,ACKED,write to ***"]
+    detailed = tieout("sql", events, "-o", "csv", "--detail").out.splitlines()[1:]
+    assert detailed == ["anna,ACKED,write to anna@example.com"]
+    assert "anna" not in tieout("findings", "show", "00000000-0000-5000-8000-000000000002").out
 
 
 def test_sql_stops_a_runaway(tieout: Command) -> None:
@@ -242,7 +276,7 @@ def test_findings_list_filters_the_worst_first(tieout: Command, words: list[str]
 
 
 def test_findings_show_tells_its_life(tieout: Command) -> None:
-    said = tieout("findings", "show", "00000000-0000-5000-8000-000000000002", "-o", "json").json()
+    said = tieout("findings", "show", "00000000-0000-5000-8000-000000000002", "-o", "json", "--detail").json()
     assert said["entries"] == ["TIME:2"]
     assert [(step["step"], step["actor"], step["reason"]) for step in said["events"]] == [
         ("ACKED", "anna", "looking at it"), ("OPENED", "tieout", None)]

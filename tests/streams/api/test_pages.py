@@ -110,7 +110,7 @@ async def test_docs_name_every_address_parameter_and_problem(client: httpx.Async
     assert document["openapi"].startswith("3.1")
     for path, methods in document["paths"].items():
         assert path in html
-        for parameter in methods["get"].get("parameters", ()):
+        for parameter in [item for method in methods.values() for item in method.get("parameters", ())]:
             assert f"<code>{parameter['name']}</code>" in html, (path, parameter["name"])
     for name in KINDS:
         assert f'id="problem-{name}"' in html
@@ -146,6 +146,8 @@ def test_templates_and_assets_are_in_the_package() -> None:
         "base.html",
         "overview.html",
         "docs.html",
+        "embed.html",
+        "embed.svg",
         "icons.svg",
     }
     assert {path.name for path in Path(FOLDER, "static").iterdir()} == {"tieout.css", "overview.js", "icon.svg"}
