@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
 
 def parts(world: AsOf, entry: Entry, *, code: str | None = None, drafts: bool = False) -> list[Part]:
-    """Invoices that cover the entry on a project, else its own, by the instant of posting; what is credited in full is gone.
+    """Invoices that cover the entry on project `code` (default: its own), by posting; what is credited in full is gone.
 
     A credit note takes from the invoice that it corrects, else from the latest ones. Drafts come last.
     """

@@ -23,8 +23,8 @@ STAGES: Final = (("SUBMIT", "worked_at", "submitted_at"), ("APPROVE", "submitted
                  ("INVOICE", "ready_at", "invoiced_at"))  # of the way to the invoice: name, from, to
 
 
-NOWHERE: Final[dict[str, int | None]] = dict.fromkeys(("worked_at", "submitted_at", "approved_at", "posted_at", "ready_at", "invoiced_at",
-                                "approval_business_s"))  # of a project that the entry has left
+NOWHERE: Final[dict[str, int | None]] = dict.fromkeys(  # of a project that the entry has left
+    ("worked_at", "submitted_at", "approved_at", "posted_at", "ready_at", "invoiced_at", "approval_business_s"))
 
 
 def bucket_of(lag_s: int) -> int:

@@ -125,8 +125,9 @@ def _said_twice(world: AsOf, header: Mapping[str, Any], key: str, other: str, fa
     (net, ccy), (tax, _) = header.get("net") or (0, header.get("ccy")), header.get("tax") or (0, None)
     worth = f"{money_text(net, ccy)} net, {money_text(net + tax, ccy)} gross" if ccy else "no amount"
     return Break(facet, key, NONE, f"{key} repeats {other}: both have {why} ({worth}).", "invoice", Side("ERP", other),
-                 Side("ERP", key), None, _lines_s(world, key), -(net + tax), ccy, attribute="net", le_code=header.get("le_code"),
-                 cycle=header.get("billing_cycle_id"), base=_DRAFT_BASE if header.get("state") in DRAFT else None)
+                 Side("ERP", key), None, _lines_s(world, key), -(net + tax), ccy, attribute="net",
+                 le_code=header.get("le_code"), cycle=header.get("billing_cycle_id"),
+                 base=_DRAFT_BASE if header.get("state") in DRAFT else None)
 
 
 RULES: Final = (

@@ -33,11 +33,12 @@ def two_prices(scene: Scene, project: str, role: str, first: Price, second: Pric
 
 
 def two_plans(scene: Scene, project: str, low: Price, high: Price, role: str | None) -> Entry:
-    """An entry of a worker whom two assignments with prices of their own hold on the day; the PSA takes the lower one."""
+    """An entry on a day that two assignments with prices of their own hold; the PSA takes the lower one."""
     worker = scene.stranger(project)
     for day, named, value in ((10, "SA", low), (11, "SC", high)):
-        scene.staff(scene.firm.projects[project], worker, utc("2026-03-09T09:00"), Span(date(2026, 3, day), date(2026, 3, 21)),
-                    role=named, share_bp=5_000, differing={PSA: {"bill_rate": value.wire()}})
+        span = Span(date(2026, 3, day), date(2026, 3, 21))
+        scene.staff(scene.firm.projects[project], worker, utc("2026-03-09T09:00"), span, role=named, share_bp=5_000,
+                    differing={PSA: {"bill_rate": value.wire()}})
     entry = scene.add_entry(worker, scene.firm.projects[project], date(2026, 3, 13), 4 * 3_600, role="SA")
     entry.taken = True
     for fact in (entry.time[0], entry.psa[0]):
@@ -91,21 +92,23 @@ def plant_outside(scene: Scene) -> None:
     entry, plan = beside_plan(scene, "ACME-24017", span, date(2026, 3, 17))
     extend(scene, plan, entry.pace.approved_at + 30 * HOUR, date(2026, 3, 19))
     scene.truth.plant("30", None, entry.key, "the assignment is extended 30 h after the approval", RESOLVED)
-    entries, _ = beyond_plan(scene, "FALKE-24104", 5_000)
-    scene.truth.plant("30", "EXCESS", f"FALKE-24104|{entries[0].worker.no}", "two full days on a plan of half days", OPEN,
-                      impact_s=entries[1].qty_s, impact_minor=entries[1].value, currency="EUR")
-    entries, plan = beyond_plan(scene, "CRANE-24030", 4_000)
+    entries, _ = beyond_plan(scene, "FALKE-24104", 2_500)
+    assert entries[1].rate is not None
+    scene.truth.plant("30", "EXCESS", f"FALKE-24104|{entries[0].worker.no}", "six hours on a plan of four", OPEN,
+                      impact_s=7_200, impact_minor=entries[1].rate.price.amount(7_200), currency="EUR")
+    entries, plan = beyond_plan(scene, "CRANE-24030", 3_000)
     for system, lag in ((SCHED, 0), (PSA, 10 * MINUTE), (ERP, 2 * HOUR)):
         scene.say(system, "assignment", plan, entries[1].pace.approved_at + 40 * HOUR + lag, alloc_value=10_000)
-    scene.truth.plant("30", "EXCESS", f"CRANE-24030|{entries[0].worker.no}", "the plan is raised after two days", RESOLVED)
+    scene.truth.plant("30", "EXCESS", f"CRANE-24030|{entries[0].worker.no}", "the plan is raised later",
+                      RESOLVED)
 
 
 def beyond_plan(scene: Scene, project: str, share_bp: int, extra_s: int = 0) -> tuple[list[Entry], str]:
-    """Two full days, and `extra_s` more on the second, on a plan of two days of which `share_bp` is planned."""
-    worker, span = scene.stranger(project), Span(date(2026, 3, 17), date(2026, 3, 19))
-    plan = scene.staff(scene.firm.projects[project], worker, utc("2026-03-13T13:00"), span, share_bp=share_bp)
-    entries = [scene.add_entry(worker, scene.firm.projects[project], day, worker.day_s + more)
-               for day, more in ((date(2026, 3, 17), 0), (date(2026, 3, 18), extra_s))]
+    """Three hours on two days, `extra_s` more on the second, on a plan of `share_bp` of them; and the plan's name."""
+    worker, span = scene.stranger(project), Span(date(2026, 3, 24), date(2026, 3, 26))
+    plan = scene.staff(scene.firm.projects[project], worker, utc("2026-03-20T13:00"), span, share_bp=share_bp)
+    entries = [scene.add_entry(worker, scene.firm.projects[project], day, 3 * 3_600 + more)
+               for day, more in ((date(2026, 3, 24), 0), (date(2026, 3, 25), extra_s))]
     for entry in entries:
         entry.taken = True
     return entries, plan
@@ -138,11 +141,10 @@ def give_up(entry: Entry, after_us: int) -> None:
 
 def plant_duplicates(scene: Scene) -> None:
     """Check 31, all facets."""
-    for le in ("UK01", "DE01"):
-        entry = once_more(scene, scene.take(since=WEEK_1, until=WEEK_3, le=next(
-            worker.le for worker in scene.firm.workers if worker.le.code == le)))
+    for _ in range(2):
+        entry = once_more(scene, ordinary(scene))
         _twice(scene, "KEY", entry, entry.qty_s, "entered, approved and posted a second time")
-    entry = once_more(scene, scene.take(since=WEEK_1, until=WEEK_3))
+    entry = once_more(scene, ordinary(scene))
     give_up(entry, 14 * HOUR)
     scene.truth.plant("31", "KEY", entry.key, "entered twice, deleted the next morning", RESOLVED)
     _, entry = two_places(scene, date(2026, 3, 12), 12 * 60)
@@ -159,7 +161,8 @@ def plant_duplicates(scene: Scene) -> None:
     never_approved(last)
     for at, say in ((last.time[0].at + 9 * HOUR, last.at_time), (last.time[0].at + 9 * HOUR + 5 * MINUTE, last.at_psa)):
         say(at, state="RETURNED")
-    scene.truth.plant("31", "DAY_LIMIT", f"{first.worker.no}|2026-03-21", "eighteen hours, one half is returned", RESOLVED)
+    scene.truth.plant("31", "DAY_LIMIT", f"{first.worker.no}|2026-03-21", "eighteen hours, half is returned",
+                      RESOLVED)
 
 
 def _twice(scene: Scene, facet: str, entry: Entry, qty_s: int, story: str) -> None:
@@ -168,9 +171,24 @@ def _twice(scene: Scene, facet: str, entry: Entry, qty_s: int, story: str) -> No
                       currency=entry.rate.price.ccy)
 
 
+def logged_s(scene: Scene, worker: Worker, day: date) -> int:
+    """Seconds that the worker has logged on the day so far."""
+    return sum(entry.qty_s for entry in scene.entries if entry.worker is worker and entry.work_date == day)
+
+
+def ordinary(scene: Scene) -> Entry:
+    """An entry that can be there twice without making a day of more than sixteen hours."""
+    while True:
+        entry = scene.take(since=WEEK_1, until=WEEK_3)
+        if logged_s(scene, entry.worker, entry.work_date) + entry.qty_s <= 57_600:
+            return entry
+
+
 def two_places(scene: Scene, day: date, from_minute: int) -> tuple[Entry, Entry]:
     """Four hours of advice from nine o'clock, and two hours on the worker's own project from `from_minute`."""
     worker = scene.stranger(ADVICE)
+    while logged_s(scene, worker, day) > 28_800:
+        worker = scene.stranger(ADVICE)
     advice = scene.add_entry(worker, scene.firm.projects[ADVICE], day, 4 * 3_600, submit_minute=1_050)
     own = scene.add_entry(worker, _home(scene, worker), day, 2 * 3_600, submit_minute=1_080, wbs="1.3")
     clock_in(advice, 9 * 60, 0)

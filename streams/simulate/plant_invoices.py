@@ -34,14 +34,14 @@ def plant_invoices(scene: Scene) -> None:
     charge(scene, "DE-26-0311", entries, utc("2026-03-25T11:00"))
     void(scene, "DE01", "DE-26-0311", utc("2026-03-26T16:00"))
     scene.truth.plant("36", None, "DE01:DE-26-0311", "charged again the next day, then voided", RESOLVED)
-    for number, at in (("UK-26-0700", "2026-03-20T09:00"), ("UK-26-0701", "2026-03-20T09:30")):
-        bare(scene, number, "BOLT-24021", utc(at), net=812_500, key="retry-4471")
-    scene.truth.plant("36", "IDEMPOTENCY_KEY", "UK01:UK-26-0701", "the same request under two numbers, no timesheets named",
-                      OPEN, impact_s=90_000, impact_minor=-812_500, currency="GBP")
-    for number, at in (("DE-26-0700", "2026-03-20T09:00"), ("DE-26-0701", "2026-03-23T14:00")):
-        bare(scene, number, "FALKE-24104", utc(at), net=450_000, key=f"run-{number}")
-    scene.truth.plant("36", "CONTENT", "DE01:DE-26-0701", "the same lines again three days later", OPEN, impact_s=90_000,
-                      impact_minor=-450_000, currency="EUR")
+    for number, sent in (("UK-26-0700", "2026-03-20T09:00"), ("UK-26-0701", "2026-03-20T09:30")):
+        bare(scene, number, "BOLT-24021", utc(sent), net=812_500, key="retry-4471")
+    scene.truth.plant("36", "IDEMPOTENCY_KEY", "UK01:UK-26-0701", "the same request under two numbers", OPEN,
+                      impact_s=90_000, impact_minor=-812_500, currency="GBP")
+    for number, sent in (("DE-26-0700", "2026-03-20T09:00"), ("DE-26-0701", "2026-03-23T14:00")):
+        bare(scene, number, "FALKE-24104", utc(sent), net=450_000, key=f"run-{number}")
+    scene.truth.plant("36", "CONTENT", "DE01:DE-26-0701", "the same lines again three days later", OPEN,
+                      impact_s=90_000, impact_minor=-450_000, currency="EUR")
 
 
 def _doubled(scene: Scene, key: str, entries: Sequence[Entry], story: str) -> None:

@@ -15,6 +15,7 @@ from tieout.streams.simulate.plant_doubts import (
     give_up,
     long_day,
     once_more,
+    ordinary,
     two_places,
     two_plans,
     two_prices,
@@ -41,7 +42,7 @@ def spare_ambiguous(scene: Scene) -> None:
 
 
 def spare_outside(scene: Scene) -> None:
-    """Travel before the first day, an extension within a day, a project that asks for no plan, a little more than planned."""
+    """Travel before the first day, a plan extended within a day or not asked for, a little more than planned."""
     span = Span(date(2026, 3, 17), date(2026, 3, 20))
     entry, _ = beside_plan(scene, "HABICHT-24112", span, date(2026, 3, 16))
     for fact in (entry.time[0], entry.psa[0]):
@@ -52,18 +53,18 @@ def spare_outside(scene: Scene) -> None:
     scene.truth.spare("EXTENDED_IN_TIME", entry.key, "the assignment is extended 20 h after the approval")
     entry, _ = beside_plan(scene, "IGEL-24117", span, date(2026, 3, 16))
     scene.truth.spare("OUTSIDE_ALLOWED", entry.key, "the project allows time without an assignment")
-    entries, _ = beyond_plan(scene, "BOLT-24021", 10_000, 4_500)
-    scene.truth.spare("A_LITTLE_MORE", f"BOLT-24021|{entries[0].worker.no}", "eight per cent more than planned")
+    entries, _ = beyond_plan(scene, "BOLT-24021", 4_000, 900)
+    scene.truth.spare("A_LITTLE_MORE", f"BOLT-24021|{entries[0].worker.no}", "four per cent more than planned")
 
 
 def spare_duplicates(scene: Scene) -> None:
     """Deleted at once, told apart by task or note, back to back, and a day of exactly sixteen hours."""
-    entry = once_more(scene, scene.take(since=WEEK_1, until=WEEK_3))
+    entry = once_more(scene, ordinary(scene))
     give_up(entry, 2 * HOUR)
     scene.truth.spare("TWICE_FOR_TWO_HOURS", entry.key, "entered twice, deleted within two hours")
-    entry = once_more(scene, scene.take(since=WEEK_1, until=WEEK_3), wbs="1.3")
+    entry = once_more(scene, ordinary(scene), wbs="1.3")
     scene.truth.spare("OTHER_TASK", entry.key, "the same hours again, on another task")
-    first = scene.take(since=WEEK_1, until=WEEK_3)
+    first = ordinary(scene)
     entry = once_more(scene, first)
     for one, note in ((first, "5f1c"), (entry, "a90e")):
         one.time[0].data["note_hash"] = note

@@ -1,4 +1,4 @@
-"""What makes a random firm doubtful: time entered twice, long days, doubtful rates, invoices sent twice; and look-alikes."""
+"""What makes a random firm doubtful: time entered twice, long days, tied rates, invoices sent twice; and look-alikes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def twin(firm: Firm, key: str, row: dict[str, Any], at: datetime) -> None:
     made = firm.later(made, 0, 8)
     firm.say(TIME, "time_entry", made, **own, state="SUBMITTED")
     if firm.chance(0.5):
-        mirrored = {name: copy[name] for name in ("worker_no", "project_code", "work_date", "qty_s", "quantum_s", "billable")}
+        names = ("worker_no", "project_code", "work_date", "qty_s", "quantum_s", "billable")
+        mirrored = {name: copy[name] for name in names}
         firm.say(PSA, "time_entry", made, **own, **mirrored, state="SUBMITTED")
         made = firm.later(made, 1, 40)
         firm.say(TIME, "time_entry", made, **own, state="APPROVED", approved_at=made.isoformat())
@@ -66,7 +67,8 @@ def doubtful_rates(firm: Firm) -> None:
             role = firm.random.choice(("SA", None))
             for part, add in (("A", 2), ("B", firm.random.choice((2, 5)))):
                 at = SETUP if firm.chance(0.5) else firm.later(SETUP, 100, 500)
-                publish(firm, at, f"D-{code}-{part}", 4, code, role, rate(senior + add, ccy), "2026-02-01", until="2026-03-24")
+                price = rate(senior + add, ccy)
+                publish(firm, at, f"D-{code}-{part}", 4, code, role, price, "2026-02-01", until="2026-03-24")
                 if part == "B" and firm.chance(0.5):
                     firm.say(ERP, "rate", firm.later(at, 50, 400), rate_id=f"D-{code}-{part}", state="WITHDRAWN")
     for _ in range(3):  # assignments that carry rates of their own, in the PSA alone
@@ -108,7 +110,7 @@ def bill_again(
     at: datetime,
     project: str,
 ) -> None:
-    """The same entry on another invoice: all of it, or a part that may or may not be left; posted or draft; mostly cured."""
+    """The same entry on another invoice: all of it, or a part that may be left; posted or draft; mostly cured."""
     qty_s = cover["qty_s"] if firm.chance(0.6) else firm.random.randint(1, 8) * 900
     amount = money(cover["amount"]["minor"] * qty_s // cover["qty_s"], cover["amount"]["ccy"])
     tax = money(amount["minor"] // 5 if firm.chance(0.6) else 0, amount["ccy"])
@@ -129,7 +131,8 @@ def bill_again(
     elif ending < 0.6:
         credit = header | {"invoice_no": f"CN{key}-2"}
         link = {"corrects_invoice": second["invoice_no"]} if firm.chance(0.7) else {}
-        firm.say(ERP, "invoice", cured, **credit, **link, type="CREDIT_NOTE", ccy=whole["ccy"], state="POSTED", net=amount, tax=tax)
+        head = credit | link | {"type": "CREDIT_NOTE", "ccy": whole["ccy"], "state": "POSTED"}
+        firm.say(ERP, "invoice", cured, **head, net=amount, tax=tax)
         firm.say(ERP, "coverage", cured, **credit, **(cover | {"qty_s": qty_s, "amount": amount, "sign": -1}))
 
 
@@ -137,24 +140,28 @@ def bare_invoices(firm: Firm, count: int) -> None:
     """Invoices without coverage: the same key or the same content twice, or nearly."""
     for number in range(count):
         code = firm.random.choice(list(firm.projects))
-        le = firm.projects[code]
-        ccy = PRICES[le][0]
         kind = firm.random.choice(("KEY", "CONTENT", "LINES", "NET", "CYCLE"))
         first = firm.later(SETUP, 200, 500)
-        second = firm.later(first, 0, 100)
-        for part, at in enumerate((first, second)):
-            net = money(100_000 + (500 if part and kind == "NET" else 0), ccy)
-            header = {"le_code": le, "invoice_no": f"B{number:02d}-{part}"}
-            key = f"K{number:02d}" if kind == "KEY" else f"K{number:02d}-{part}"
-            firm.say(
-                ERP, "invoice", at, **header, type="INVOICE", customer_no=f"C{number}", ccy=ccy, net=net, tax=money(20_000, ccy),
-                billing_cycle_id=f"2026-0{4 if part and kind == 'CYCLE' else 3}", idempotency_key=key, state="DRAFT",
-            )
-            for line in (1, 2):
-                qty_s = 36_000 + (900 if part and kind == "LINES" else 0)
-                firm.say(ERP, "invoice_line", at, **header, line_no=3 - line if part else line, project_code=code, qty_s=qty_s * line, net=money(net["minor"] // 2, ccy))
-            if not part or firm.chance(0.8):
-                at = firm.later(at, 0, 10)
-                firm.say(ERP, "invoice", at, **header, state="POSTED", posted_at=at.isoformat())
-            if part and firm.chance(0.3):
-                firm.say(ERP, "invoice", firm.later(at, 1, 90), **header, state="VOID")
+        _bare_invoice(firm, f"{number:02d}", code, "", first)
+        _bare_invoice(firm, f"{number:02d}", code, kind, firm.later(first, 0, 100))
+
+
+def _bare_invoice(firm: Firm, number: str, code: str, kind: str, at: datetime) -> None:
+    """The first of two invoices (kind ''), or the second and in what it is like the first or not."""
+    le = firm.projects[code]
+    ccy = PRICES[le][0]
+    net = 100_000 + (500 if kind == "NET" else 0)
+    header: dict[str, Any] = {"le_code": le, "invoice_no": f"B{number}-{int(bool(kind))}"}
+    whole: dict[str, Any] = {"type": "INVOICE", "customer_no": f"C{number}", "ccy": ccy, "net": money(net, ccy)}
+    key = f"K{number}" if kind in ("", "KEY") else f"K{number}-1"
+    cycle = "2026-04" if kind == "CYCLE" else "2026-03"
+    extra: dict[str, Any] = {"tax": money(20_000, ccy), "billing_cycle_id": cycle, "idempotency_key": key, "state": "DRAFT"}
+    firm.say(ERP, "invoice", at, **header, **whole, **extra)
+    for line in (1, 2):
+        share: dict[str, Any] = {"qty_s": line * (36_000 + (900 if kind == "LINES" else 0)), "net": money(net // 2, ccy)}
+        firm.say(ERP, "invoice_line", at, **header, line_no=3 - line if kind else line, project_code=code, **share)
+    if not kind or firm.chance(0.8):
+        at = firm.later(at, 0, 10)
+        firm.say(ERP, "invoice", at, **header, state="POSTED", posted_at=at.isoformat())
+    if kind and firm.chance(0.3):
+        firm.say(ERP, "invoice", firm.later(at, 1, 90), **header, state="VOID")

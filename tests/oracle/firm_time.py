@@ -195,8 +195,15 @@ def _billing(firm: Firm, key: str, row: dict[str, Any], at: datetime, le: str) -
     places = {"JPY": 0, "BHD": 3}.get(ccy, 2)
     amount = money(round(qty_s * price * 10**places / 3600), ccy)
     header = {"le_code": le, "invoice_no": f"INV{key}"}
-    whole = {"type": "INVOICE", "ccy": ccy, "state": "DRAFT", "net": amount}
-    cover = {"line_no": 1, "kind": "TIME_ENTRY", "target": f"TIME:{key}", "sign": 1, "qty_s": qty_s, "amount": amount}
+    whole: dict[str, Any] = {"type": "INVOICE", "ccy": ccy, "state": "DRAFT", "net": amount}
+    cover: dict[str, Any] = {
+        "line_no": 1,
+        "kind": "TIME_ENTRY",
+        "target": f"TIME:{key}",
+        "sign": 1,
+        "qty_s": qty_s,
+        "amount": amount,
+    }
     firm.say(ERP, "invoice", at, **header, **whole)
     firm.say(ERP, "coverage", at, **header, **cover)
     if firm.chance(0.25):
