@@ -43,7 +43,7 @@ def run(
         _execute(con, name)
     con.execute(ENTRY_QUESTION)
     _resolve(con, "entry_question")
-    for name in ("07_values", "08_entry_checks", "09_plan_checks"):
+    for name in ("07_values", "08_entry_checks", "09_plan_checks", "09a_doubts", "09b_invoices"):
         _execute(con, name)
     _resolve(con, "planned_question")
     for name in ("10_master_checks", "11_findings"):
@@ -52,7 +52,7 @@ def run(
     for name in ("12_finding", "13_holds"):
         _execute(con, name)
     _resolve(con, "other_question")
-    for name in ("14_time_entry", "15_kpi"):
+    for name in ("14_time_entry", "15_kpi", "16_lags"):
         _execute(con, name)
     return con
 
