@@ -29,10 +29,10 @@ LEFT JOIN entry_s x ON x.entry_key = t.entry_key AND x.system = 'TIME' AND x.to_
 LEFT JOIN entity_g e ON e.le_code = t.le_code AND e.to_us = infinity();
 
 INSERT INTO kpi
-SELECT 'time_to_bill', NULL, sum(billed_s::HUGEINT * ((invoiced_us - worked_us) // 1000000))::HUGEINT, sum(billed_s)::BIGINT
+SELECT 'time_to_bill', NULL, sum(billed_s::HUGEINT * greatest(0, (invoiced_us - worked_us) // 1000000))::HUGEINT, sum(billed_s)::BIGINT
 FROM lag_of WHERE billed_s > 0 AND invoiced_us IS NOT NULL
 UNION ALL
-SELECT 'approval_latency', NULL, sum(approved_s::HUGEINT * ((approved_us - submitted_us) // 1000000))::HUGEINT, sum(approved_s)::BIGINT
+SELECT 'approval_latency', NULL, sum(approved_s::HUGEINT * greatest(0, (approved_us - submitted_us) // 1000000))::HUGEINT, sum(approved_s)::BIGINT
 FROM lag_of WHERE status = 'APPROVED' AND approved_s > 0 AND approved_us IS NOT NULL AND submitted_us IS NOT NULL
 UNION ALL
 SELECT 'approval_latency_business', NULL, sum(approved_s::HUGEINT * business_s(submitted_us, approved_us, tz))::HUGEINT, sum(approved_s)::BIGINT
