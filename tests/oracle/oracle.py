@@ -24,8 +24,12 @@ def run(
     until: str | None = None,
     assume_fresh: bool = False,
     stale: Iterable[str] = (),
+    off: Iterable[str] = (),
 ) -> duckdb.DuckDBPyConnection:
-    """A connection whose tables hold the answers for these captures (kcat -J lines, plain or gzip)."""
+    """A connection whose tables hold the answers for these captures (kcat -J lines, plain or gzip).
+
+    `off` names checks by number that the firm does not want.
+    """
     con = duckdb.connect()
     con.execute("SET timezone = 'UTC'")
     _load(con, captures)
@@ -45,6 +49,7 @@ def run(
     _resolve(con, "entry_question")
     for name in ("07_values", "08_entry_checks", "09_plan_checks", "09a_doubts", "09b_invoices"):
         _execute(con, name)
+    con.execute("DELETE FROM hit WHERE check_no IN (SELECT unnest(?::VARCHAR[]))", [[*off]])
     _resolve(con, "planned_question")
     for name in ("10_master_checks", "11_findings"):
         _execute(con, name)
