@@ -30,7 +30,7 @@ from tieout.codecs.lost import arrived_us, readable
 from tieout.codecs.records import Decision, Decoded, RawRecord
 from tieout.codecs.values import Parser, instant_text, parse_instant, parse_int, parse_text, parser_of, to_wire
 from tieout.reconcilers.changes import Change, Op
-from tieout.reconcilers.entities import ENTITIES, SYSTEMS, Entity
+from tieout.reconcilers.entities import SOURCED, SYSTEMS, Entity
 
 OBSERVED: Final = "tieout.source.observed"
 DECISIONS: Final = ("acked", "assigned", "waived", "resolved")
@@ -54,7 +54,7 @@ class _Plan:
 def _plans() -> dict[str, _Plan]:
     """A plan for each event type of each entity."""
     plans: dict[str, _Plan] = {}
-    for entity in ENTITIES.values():
+    for entity in SOURCED.values():
         parsers = {name: parser_of(attribute) for name, attribute in entity.attributes.items()}
         for verb, op in _VERBS.items():
             plans[f"tieout.{entity.name}.{verb}"] = _Plan(entity, op, parsers)
@@ -113,7 +113,7 @@ def recognises(value: bytes | None) -> bool:
 
 def encode(change: Change) -> bytes:
     """The canonical event of a change: `decode` gives the change back, its origin aside."""
-    entity = ENTITIES[change.entity]
+    entity = SOURCED[change.entity]
     data = {name: to_wire(entity.attributes[name], value) if name in entity.attributes else value
             for name, value in change.asserted.items()}
     return orjson.dumps({
