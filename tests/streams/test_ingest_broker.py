@@ -20,7 +20,7 @@ from tieout.reconcilers.changes import Change, Frame, Op
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.lost import OVER, is_of_letter
 from tieout.reconcilers.outcomes import Output
-from tieout.reconcilers.routing import partition_of
+from tieout.reconcilers.routing import COVERED, partition_of
 from tieout.streams import deadletters
 from tieout.streams.deadletters import Status
 from tieout.streams.frames import decode
@@ -90,7 +90,9 @@ def frames(settings: Settings, topic: str = PROJECT) -> list[tuple[int, Frame]]:
 
 
 def changes(settings: Settings) -> list[tuple[int, Change]]:
-    return [(partition, change) for partition, frame in frames(settings) for change in frame.changes]
+    """What sources sent: what ingest makes of a coverage goes to every partition."""
+    return [(partition, change) for partition, frame in frames(settings) for change in frame.changes
+            if change.entity != COVERED]
 
 
 def committed(settings: Settings, group: Role = "ingest") -> dict[tuple[str, int], int]:
