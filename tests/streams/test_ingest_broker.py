@@ -27,6 +27,7 @@ from tieout.streams.frames import decode
 from tieout.streams.ingest import IngestRole, RecordsGone, TooManyLetters
 from tieout.streams.pressure import forgets
 from tieout.streams.settings import DeadLetters, Role, Settings
+from tieout.streams.standings import STANDINGS
 from tieout.streams.topicread import whole_topic
 from tieout.streams.topics import DEAD_LETTER, PARKED, XREF, changes_topic, output_topic
 
@@ -228,8 +229,9 @@ def test_two_processes_share_the_raw_partitions_and_their_id_map(topics: Broker)
 
 
 def _assigned(role: IngestRole) -> list[Any]:
+    """Raw partitions of a process; the standings of the worker axis are shared out as well."""
     try:
-        return role._consumer.assignment()
+        return [place for place in role._consumer.assignment() if place.topic != STANDINGS]
     except RuntimeError:  # closed
         return []
 
