@@ -125,10 +125,10 @@ class ProjectState:
             for instant in (change.commit_us, *deleted_at):
                 self._touch(kind, subject, instant)
         # An older version that arrives late may tell whom the newer ones are about.
-        later = [commit for commit in record.commits() if commit > change.commit_us]
-        for kind, subject in after - before if later else ():
-            for commit in later:
-                self._touch(kind, subject, commit)
+        for kind, subject in after - before:
+            for commit in record.commits():
+                if commit > change.commit_us:
+                    self._touch(kind, subject, commit)
         if change.op is Op.REKEY or change.entity == "alias":
             for kind, subject, commit in affected.by_rename(self.facts, before | after, change.commit_us):
                 self.lives.touch(kind, subject, commit)

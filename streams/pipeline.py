@@ -155,8 +155,7 @@ class Pipeline:
     def deliver(self, standings: Iterable[Change]) -> Batch:
         """Frames with what the worker axis says about entries, for every partition: it is little, and goes by key."""
         for change in standings:
-            for partition in range(self._partitions):
-                self._changes[partition].append(change)
+            self._send(change, EVERYWHERE)
         return self._batch()
 
     def restored(self) -> None:
@@ -346,8 +345,7 @@ class Pipeline:
             self._tell_if_lost(change, wanted=False)
             return learned + self._filter(change)
         if resolved.entity == "coverage" and self.identity.learn_cover(resolved):
-            for changes in map(self._changes.__getitem__, range(self._partitions)):
-                changes.append(covered_invoice(resolved))
+            self._send(covered_invoice(resolved), EVERYWHERE)
         place, homes = self.identity.place(resolved)
         if isinstance(place, Need):
             return learned + self._wait(resolved, place)

@@ -151,7 +151,29 @@ class Node:
             self.process.wait(_STOP_S)
 
 
-class KafkaCluster:
+class Served:
+    """A server that is started and closed with a `with` block; it is closed as well when it does not start."""
+
+    def start(self) -> Self:
+        """Start it and wait until it answers."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End it and remove its data."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class KafkaCluster(Served):
     """`n` brokers with one quorum on loopback and free ports; use it as a context manager."""
 
     def __init__(
@@ -250,16 +272,6 @@ class KafkaCluster:
             node.kill()
         if self._own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _properties(self, node: Node) -> str:
         n = len(self.nodes)

@@ -14,6 +14,7 @@ from brokers import KafkaCluster
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from conftest import Broker
+from faults.harness import wait_until
 from ingest_records import T0_MS, entry, event, observed
 
 from tieout.reconcilers.changes import Change, Frame, Op
@@ -108,10 +109,7 @@ def committed(settings: Settings, group: Role = "ingest") -> dict[tuple[str, int
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < deadline, f"waited {WAIT_S:.0f} s in vain: {what}"
-        time.sleep(0.1)
+    wait_until(holds, WAIT_S, what)
 
 
 COVERAGE = event("coverage.upserted", ERP, "c", {"le_code": "UK", "invoice_no": "I", "line_no": 1, "target": "TIME:7"})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from avro_firm import column, envelope, key, message, written
 from confluent_kafka import Consumer, Producer, TopicPartition
 from conftest import Broker
+from faults.harness import wait_until
 from registries import Served
 
 from tieout.codecs.errors import SchemasUnreachable
@@ -83,10 +83,7 @@ def committed(settings: Settings) -> int:
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < deadline, f"waited {WAIT_S:.0f} s in vain: {what}"
-        time.sleep(0.1)
+    wait_until(holds, WAIT_S, what)
 
 
 def test_records_are_held_while_the_registry_is_down(broker: Broker, registry: Served) -> None:
