@@ -17,6 +17,7 @@ from registries import Served
 from tieout.codecs.errors import SchemasUnreachable
 from tieout.codecs.formats import codec
 from tieout.codecs.records import RawRecord
+from tieout.reconcilers.changes import Op
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import Output
 from tieout.streams import deadletters
@@ -69,9 +70,11 @@ def produce(broker: Broker, *records: tuple[Any, int]) -> None:
     assert writer.flush(WAIT_S) == 0
 
 
-def codes(settings: Settings) -> list[str]:
+def codes(settings: Settings, *, unknown: bool = False) -> list[str]:
+    """Projects that were read, or those that a dead letter made unknown."""
     frames = [decode(each.value() or b"") for each in whole_topic(settings, changes_topic(Axis.PROJECT))]
-    return [change.key for frame in frames for change in frame.changes if change.entity == "project"]
+    return [change.key for frame in frames for change in frame.changes
+            if change.entity == "project" and (change.op is Op.GAP) is unknown]
 
 
 def committed(settings: Settings) -> int:
@@ -110,6 +113,7 @@ def test_records_are_held_while_the_registry_is_down(broker: Broker, registry: S
         thread.join(WAIT_S)
     (letter,) = deadletters.read(settings).values()
     assert (letter.reason, letter.offset) == ("schema_unknown", 1)
+    assert codes(settings, unknown=True) == ["B"], "the key of the letter says which project it was about"
 
 
 def test_ingest_ends_in_order_while_it_holds(broker: Broker, registry: Served) -> None:
@@ -140,4 +144,5 @@ def test_the_pipeline_dead_letters_nothing_for_a_registry_that_is_down(registry:
     with pytest.raises(SchemasUnreachable):
         pipeline.take([record])
     registry.down = False
-    assert [change.key for out in pipeline.take([record]).frames for change in out.frame.changes] == ["A"]
+    taken = pipeline.take([record])
+    assert [change.key for out in taken.frames if out.axis is Axis.PROJECT for change in out.frame.changes] == ["A"]
