@@ -263,8 +263,9 @@ def later_of_day(facts: Facts, kind: str, subject: str, instant: int) -> set[int
     return found
 
 
-def by_rename(facts: Facts, subjects: Iterable[Subject], instant: int) -> Iterator[tuple[str, str, int]]:
-    """After two codes became one project as of an instant: (kind, subject, later commit) of entries that now meet."""
+def by_meeting(facts: Facts, subjects: Iterable[Subject], instant: int) -> Iterator[tuple[str, str, int]]:
+    """After two codes became one project, or a pair got its assignment, as of an instant: (kind, subject, later commit)
+    of entries that now meet. They may have arrived before there was anything to meet."""
     for kind, subject in subjects:
         if kind == "work":
             code, _, worker = subject.rpartition("|")

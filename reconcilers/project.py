@@ -129,8 +129,8 @@ class ProjectState:
             for commit in record.commits():
                 if commit > change.commit_us:
                     self._touch(kind, subject, commit)
-        if change.op is Op.REKEY or change.entity == "alias":
-            for kind, subject, commit in affected.by_rename(self.facts, before | after, change.commit_us):
+        if change.op is Op.REKEY or change.entity in ("alias", "assignment"):
+            for kind, subject, commit in affected.by_meeting(self.facts, before | after, change.commit_us):
                 self.lives.touch(kind, subject, commit)
 
     def _put_object(self, change: Change) -> None:
