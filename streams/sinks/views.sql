@@ -104,15 +104,27 @@ SELECT source, coalesce(sum(numerator) FILTER (measure = 'ENTRIES'), 0)::INTEGER
        CASE WHEN count(DISTINCT currency) = 1 THEN max(currency) END AS currency
 FROM internal.kpi_cell WHERE kpi = 'unevaluated' GROUP BY source;
 
+-- What cannot be read is worth, as an estimate, its number times the mean value of an entry that is not billed: check 43
+-- is decided where no rates are known. No money where such entries are of several currencies.
+CREATE OR REPLACE VIEW internal.unread AS
+WITH mean AS (
+    SELECT sum(unbilled_minor)::HUGEINT AS minor, count(*) AS entries, max(currency) AS currency
+    FROM internal.time_entry WHERE unbilled_s > 0 AND unbilled_minor > 0 HAVING count(DISTINCT currency) = 1)
+SELECT f.finding_id, ((2 * f.entries_count * m.minor + m.entries) // (2 * m.entries))::BIGINT AS impact_minor, m.currency
+FROM internal.finding f, mean m
+WHERE f.code = 'SCHEMA_INCOMPATIBLE' AND f.facet IS NULL AND f.status IN ('OPEN', 'ACK') AND f.impact_s > 0;
+
 CREATE OR REPLACE VIEW v1.finding AS
-SELECT finding_id, code, facet, entity, business_key, attribute, systems, episode, status, severity, queue, region,
+SELECT f.finding_id, code, facet, entity, business_key, attribute, systems, episode, status, severity, queue, region,
        le_code, practice, project_code, billing_cycle_id, coalesce(u.impact_s, f.impact_s) AS impact_s,
-       coalesce(u.impact_minor, f.impact_minor) AS impact_minor, coalesce(u.currency, f.currency) AS currency, estimated,
+       coalesce(u.impact_minor, r.impact_minor, f.impact_minor) AS impact_minor,
+       coalesce(u.currency, r.currency, f.currency) AS currency, estimated,
        left_system, left_value, right_system, right_value, owner_system, onset_at, deadline_at, opened_at, resolved_at,
        resolution, coalesce(u.entries_count, f.entries_count) AS entries_count, explanation, rule_version, check_no,
        occurrences, internal.parts(entries) AS entries, updated_at
 FROM internal.finding f
-LEFT JOIN internal.unevaluated u ON f.code = 'SOURCE_STALE' AND f.status IN ('OPEN', 'ACK') AND u.source = f.business_key;
+LEFT JOIN internal.unevaluated u ON f.code = 'SOURCE_STALE' AND f.status IN ('OPEN', 'ACK') AND u.source = f.business_key
+LEFT JOIN internal.unread r ON r.finding_id = f.finding_id;
 
 CREATE OR REPLACE VIEW v1.finding_event AS
 SELECT e.finding_id, e.code, e.facet, f.entity, e.business_key, f.attribute, f.systems, e.episode, e.step, e.status,
@@ -313,7 +325,8 @@ WHERE status IN ('OPEN', 'ACK')
 GROUP BY ALL;
 
 -- The union, not the sum: an entry that several findings name is exposed once, under its top hold or, where none of
--- them holds it, the first check by name. Findings that are not about entries add their own money.
+-- them holds it, the first check by name. Findings that are not about entries add their own money, but not what is put
+-- beside those of the platform (41, 43): that is money of entries.
 CREATE OR REPLACE VIEW v1.kpi_exposure AS
 WITH open AS (
     SELECT *, entity = 'time_entry' OR (code = 'RATE_MISMATCH' AND facet IS DISTINCT FROM 'CARD_DIVERGED') AS of_entries
@@ -325,8 +338,8 @@ money AS (
            unbilled_minor AS minor
     FROM v1.time_entry JOIN exposed USING (entry_key)
     UNION ALL
-    SELECT le_code, region, practice, project_code, billing_cycle_id, currency, code, abs(impact_minor)
-    FROM open WHERE NOT of_entries AND currency IS NOT NULL)
+    SELECT o.le_code, o.region, o.practice, o.project_code, o.billing_cycle_id, f.currency, o.code, abs(f.impact_minor)
+    FROM open o JOIN internal.finding f USING (finding_id) WHERE NOT of_entries AND f.currency IS NOT NULL)
 SELECT 'exposure' AS kpi, 'VALUE' AS measure, le_code, region, practice, project_code, billing_cycle_id, currency,
        NULL::VARCHAR AS state, hold_code,
        internal.major(sum(minor), any_value(currency)) AS value, sum(minor)::BIGINT AS numerator,

@@ -277,8 +277,34 @@ def test_a_stale_source_costs_what_waits_for_it(tmp_path: Path) -> None:
                                                  ("VALUE", "minor", (15_000, 7_500), {"currency": "GBP"}))
              for partition, count in enumerate(counts)]
     with Store(tmp_path / "t.duckdb") as store:
-        store.write([finding(code="SOURCE_STALE", business_key="ERP/ax", status="OPEN", facet=None), *cells])
+        store.write([finding(code="SOURCE_STALE", business_key="ERP/ax", status="OPEN", facet=None, entity="source",
+                             impact_minor=0, currency=None), *cells])
     with duckdb.connect(str(tmp_path / "t.duckdb"), read_only=True) as con:
         row = con.execute("SELECT entries_count, impact_s, impact_minor, currency FROM v1.finding").fetchall()
         assert row == [(3, 5_400, 22_500, "GBP")]
         assert con.execute("SELECT count(*) FROM v1.kpi WHERE kpi = 'unevaluated'").fetchall() == [(0,)]
+        assert con.execute("SELECT count(*) FROM v1.kpi_exposure").fetchall() == [(0,)], "as the streamed K16 has it"
+
+
+UNREAD = {"code": "SCHEMA_INCOMPATIBLE", "business_key": "TIME/kimai|time_entry", "facet": None, "entries_count": 412,
+          "impact_s": 412 * 27_000, "impact_minor": 0, "currency": None, "estimated": True, "entity": "source"}
+WHOLE = {"unbilled_s": 27_000, "currency": "GBP"}
+MEANS: list[tuple[dict[str, Any], list[dict[str, Any]], tuple[int, str | None]]] = [
+    ({}, [{**WHOLE, "unbilled_minor": 112_500}], (46_350_000, "GBP")),  # 412 x 1,125.00
+    ({"entries_count": 3}, [{**WHOLE, "unbilled_minor": 10}, {**WHOLE, "unbilled_minor": 15}], (38, "GBP")),  # 37.5
+    ({}, [{**WHOLE, "unbilled_minor": 112_500}, {**WHOLE, "unbilled_s": 0, "unbilled_minor": 0}], (46_350_000, "GBP")),
+    ({}, [{**WHOLE, "unbilled_minor": 9}, {**WHOLE, "unbilled_minor": 9, "currency": "EUR"}], (0, None)),
+    ({}, [], (0, None)),
+    ({"impact_s": 0}, [{**WHOLE, "unbilled_minor": 9}], (0, None)),  # of an object without quantities
+    ({"facet": "SEMANTIC"}, [{**WHOLE, "unbilled_minor": 9}], (0, None)),
+    ({"status": "RESOLVED_AUTO"}, [{**WHOLE, "unbilled_minor": 9}], (0, None)),
+]
+
+
+@pytest.mark.parametrize(("more", "entries", "money"), MEANS)
+def test_what_cannot_be_read_is_worth_its_number_times_the_mean_entry(
+        store: Store, more: dict[str, Any], entries: list[dict[str, Any]], money: tuple[int, str | None]) -> None:
+    store.write([finding(**{"status": "OPEN", **UNREAD, **more}),
+                 *(entry(number, **each) for number, each in enumerate(entries))])
+    assert store.query("SELECT impact_minor, currency FROM v1.finding") == [money]
+    assert store.query("SELECT * FROM v1.kpi_exposure") == []
