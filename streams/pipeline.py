@@ -193,7 +193,8 @@ class Pipeline:
     def _reject(self, record: RawRecord, reading: Reading, error: Exception, reason: str, hint: str,
                 changes: Iterable[Change] | None = None) -> None:
         """Put a record aside; `changes` are those that it would have been, where they could be read."""
-        source, entity = self._source_of(record, reading), reading.entity or UNNAMED
+        changes = self._concerned(record, reading) if changes is None else tuple(changes)
+        source, entity = self._source_of(record, reading), reading.entity or _only_entity(changes)
         self._count(source, entity, "received")
         self._count(source, entity, "dead_lettered")
         self._rejected[source, reason] += 1
@@ -204,7 +205,7 @@ class Pipeline:
         self._letters.append(letter)
         broken = isinstance(error, DecodeError) and error.schema_break
         self._control.append(_of_letter(letter, {"schema": broken, "reason": reason}))
-        self._make_unknown(letter, reading, self._concerned(record, reading) if changes is None else changes)
+        self._make_unknown(letter, reading, changes)
 
     def _concerned(self, record: RawRecord, reading: Reading) -> tuple[Change, ...]:
         """Which records one that cannot be read is about."""
@@ -438,6 +439,12 @@ class Pipeline:
 def _mark(change: Change, op: Op, subject: str, why: str) -> Change:
     """A change about the object, or the record with this subject, that follows from another change."""
     return change._replace(key="", op=op, subject=subject, asserted={}, event_id=f"{change.event_id}#{why}")
+
+
+def _only_entity(changes: Iterable[Change]) -> str:
+    """What a record is about that cannot be read, where that much is known."""
+    entities = {change.entity for change in changes}
+    return entities.pop() if len(entities) == 1 else UNNAMED
 
 
 def _of_letter(letter: Letter, said: Mapping[str, bool | str]) -> Change:

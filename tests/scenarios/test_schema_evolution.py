@@ -60,7 +60,6 @@ instance = "kimai"
 topic = "{TOPIC}"
 format = "debezium-avro"
 mapping = "timesheets"
-entity = "time_entry"
 """
 ID, WORKER, DAY, STATE = (column("id", "string", null=False), column("worker", "string"), column("worked_on", DATE),
                           column("state", "string"))
