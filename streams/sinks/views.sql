@@ -104,15 +104,24 @@ SELECT source, coalesce(sum(numerator) FILTER (measure = 'ENTRIES'), 0)::INTEGER
        CASE WHEN count(DISTINCT currency) = 1 THEN max(currency) END AS currency
 FROM internal.kpi_cell WHERE kpi = 'unevaluated' GROUP BY source;
 
--- What cannot be read is worth, as an estimate, its number times the mean value of an entry that is not billed: check 43
--- is decided where no rates are known. No money where such entries are of several currencies.
+-- What cannot be read is worth, as an estimate, its number times a mean, since check 43 is decided where no rates are
+-- known: the mean of the entries that letters name (cells of the project axis); where they name none, or of several
+-- currencies, that of all entries that are not billed. No money where these are of several currencies as well.
 CREATE OR REPLACE VIEW internal.unread AS
-WITH mean AS (
-    SELECT sum(unbilled_minor)::HUGEINT AS minor, count(*) AS entries, max(currency) AS currency
-    FROM internal.time_entry WHERE unbilled_s > 0 AND unbilled_minor > 0 HAVING count(DISTINCT currency) = 1)
-SELECT f.finding_id, ((2 * f.entries_count * m.minor + m.entries) // (2 * m.entries))::BIGINT AS impact_minor, m.currency
-FROM internal.finding f, mean m
-WHERE f.code = 'SCHEMA_INCOMPATIBLE' AND f.facet IS NULL AND f.status IN ('OPEN', 'ACK') AND f.impact_s > 0;
+WITH named AS (
+    SELECT source || '|' || object AS place, sum(numerator)::HUGEINT AS minor, sum(denominator)::HUGEINT AS entries,
+           max(currency) AS currency
+    FROM internal.kpi_cell WHERE kpi = 'unread' GROUP BY source, object HAVING count(DISTINCT currency) = 1),
+every AS (
+    SELECT sum(unbilled_minor)::HUGEINT AS minor, count(*)::HUGEINT AS entries, max(currency) AS currency
+    FROM internal.time_entry WHERE unbilled_s > 0 AND unbilled_minor > 0 HAVING count(DISTINCT currency) = 1),
+mean AS (
+    SELECT f.finding_id, f.entries_count AS letters, coalesce(n.minor, e.minor) AS minor,
+           coalesce(n.entries, e.entries) AS entries, coalesce(n.currency, e.currency) AS currency
+    FROM internal.finding f LEFT JOIN named n ON n.place = f.business_key LEFT JOIN every e ON true
+    WHERE f.code = 'SCHEMA_INCOMPATIBLE' AND f.facet IS NULL AND f.status IN ('OPEN', 'ACK') AND f.impact_s > 0)
+SELECT finding_id, ((2 * letters * minor + entries) // (2 * entries))::BIGINT AS impact_minor, currency
+FROM mean WHERE entries > 0;
 
 CREATE OR REPLACE VIEW v1.finding AS
 SELECT f.finding_id, code, facet, entity, business_key, attribute, systems, episode, status, severity, queue, region,
@@ -213,7 +222,7 @@ WITH leaf AS (
                     WHEN 'sync_lag' THEN source ELSE state END AS state,
            hold_code, c.unit, numerator, denominator, f.as_of, f.complete_through, f.freshness
     FROM internal.kpi_cell c, internal.freshness f
-    WHERE kpi <> 'unevaluated' AND (kpi <> 'events' OR measure = 'DUPLICATE') AND measure <> 'BUCKET'
+    WHERE kpi NOT IN ('unevaluated', 'unread') AND (kpi <> 'events' OR measure = 'DUPLICATE') AND measure <> 'BUCKET'
     UNION ALL
     SELECT kpi, measure, le_code, region, practice, project_code, billing_cycle_id, NULL, NULL, NULL, unit, numerator,
            denominator, f.as_of, f.complete_through, f.freshness
@@ -239,7 +248,7 @@ WITH step AS (
            CASE kpi WHEN 'sync_lag' THEN source ELSE state END AS state, hold_code, unit, as_of, complete_through,
            numerator - lag(numerator, 1, 0) OVER cell AS numerator,
            denominator - coalesce(lag(denominator) OVER cell, 0) AS denominator
-    FROM internal.kpi_history WHERE kpi <> 'unevaluated' AND measure <> 'BUCKET' WINDOW cell AS (PARTITION BY cell ORDER BY as_of)),
+    FROM internal.kpi_history WHERE kpi NOT IN ('unevaluated', 'unread') AND measure <> 'BUCKET' WINDOW cell AS (PARTITION BY cell ORDER BY as_of)),
 moved AS (
     SELECT * EXCLUDE (numerator, denominator, complete_through), min(complete_through) AS complete_through,
            sum(numerator) AS numerator, sum(denominator) AS denominator

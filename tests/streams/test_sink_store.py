@@ -289,6 +289,8 @@ def test_a_stale_source_costs_what_waits_for_it(tmp_path: Path) -> None:
 UNREAD = {"code": "SCHEMA_INCOMPATIBLE", "business_key": "TIME/kimai|time_entry", "facet": None, "entries_count": 412,
           "impact_s": 412 * 27_000, "impact_minor": 0, "currency": None, "estimated": True, "entity": "source"}
 WHOLE = {"unbilled_s": 27_000, "currency": "GBP"}
+ONE: dict[str, Any] = {"kpi": "unread", "unit": "minor", "source": "TIME/kimai", "object": "time_entry",
+                       "currency": "GBP", "denominator": 1}
 MEANS: list[tuple[dict[str, Any], list[dict[str, Any]], tuple[int, str | None]]] = [
     ({}, [{**WHOLE, "unbilled_minor": 112_500}], (46_350_000, "GBP")),  # 412 x 1,125.00
     ({"entries_count": 3}, [{**WHOLE, "unbilled_minor": 10}, {**WHOLE, "unbilled_minor": 15}], (38, "GBP")),  # 37.5
@@ -299,6 +301,28 @@ MEANS: list[tuple[dict[str, Any], list[dict[str, Any]], tuple[int, str | None]]]
     ({"facet": "SEMANTIC"}, [{**WHOLE, "unbilled_minor": 9}], (0, None)),
     ({"status": "RESOLVED_AUTO"}, [{**WHOLE, "unbilled_minor": 9}], (0, None)),
 ]
+
+
+NAMED: list[tuple[list[tuple[int, dict[str, Any]]], tuple[int, str | None]]] = [
+    # cells of the project axis                                             412 letters; entries of GBP and EUR 0.09
+    ([(112_500, {})],                                                       (46_350_000, "GBP")),
+    ([(112_500, {}), (0, {"partition": 1})],                                (23_175_000, "GBP")),  # one is billed
+    ([(100, {"denominator": 3})],                                           (13_733, "GBP")),  # 13,733.33
+    ([(112_500, {"currency": "EUR"}), (112_500, {})],                       (0, None)),
+    ([(112_500, {"source": "TIME/other"})],                                 (0, None)),
+    ([(112_500, {"object": "posted_labour"})],                              (0, None)),
+    ([],                                                                    (0, None)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cells", "money"), NAMED)
+def test_the_mean_is_of_the_entries_that_letters_name_where_they_name_any(
+        store: Store, cells: list[tuple[int, dict[str, Any]]], money: tuple[int, str | None]) -> None:
+    store.write([finding(**{"status": "OPEN", **UNREAD}), entry(1, **WHOLE, unbilled_minor=9),
+                 entry(2, **{**WHOLE, "currency": "EUR"}, unbilled_minor=9),
+                 *(cell(minor, **{**ONE, **more}) for minor, more in cells)])
+    assert store.query("SELECT impact_minor, currency FROM v1.finding") == [money]
+    assert store.query("SELECT count(*) FROM v1.kpi WHERE kpi = 'unread'") == [(0,)]
 
 
 @pytest.mark.parametrize(("more", "entries", "money"), MEANS)
