@@ -88,6 +88,11 @@ class Identity:
         self.rows[row] = value
         self._note_source(row)
 
+    def is_news(self, row: str, value: str) -> bool:
+        """Whether a row that was read says what is not known: rows are for ever, but those of symbols move on."""
+        known = self.rows.get(row)
+        return known is None or (row.startswith(_SYMBOL) and orjson.loads(value)[0] > orjson.loads(known)[0])
+
     def _note_source(self, row: str) -> None:
         if row.startswith("id|"):
             self.sources.add(row.split("|", 3)[2])
@@ -344,11 +349,6 @@ class Identity:
         self.rows[row] = value
         self.fresh[row] = value
         self._note_source(row)
-
-
-def is_symbol(row: str) -> bool:
-    """Whether a row is about symbols that nobody knows: the newest one counts."""
-    return row.startswith(_SYMBOL)
 
 
 def _unknown_in(change: Change) -> list[str]:

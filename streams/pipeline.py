@@ -26,7 +26,7 @@ from tieout.reconcilers.symbols import SYMBOL
 from tieout.reconcilers.tallies import LAST_EVENT
 from tieout.streams.deadletters import REPLAYED_FROM, Letter
 from tieout.streams.frames import FRAME_BYTES, FRAME_CHANGES, Framer, Moment, Outgoing, Watermarks
-from tieout.streams.identity import EVERYWHERE, Identity, Need, Place, is_symbol, needs_met_by
+from tieout.streams.identity import EVERYWHERE, Identity, Need, Place, needs_met_by
 from tieout.streams.parking import Parked, Parking
 from tieout.streams.stretches import Orders, Stretches, implausible
 
@@ -166,7 +166,7 @@ class Pipeline:
 
     def learned(self, row: str, value: str) -> None:
         """A row that another ingest process wrote: take it over, and release what waits for it."""
-        if row not in self.identity.rows or is_symbol(row):
+        if self.identity.is_news(row, value):
             self.identity.restore(row, value)
             self._release(needs_met_by(row))
 

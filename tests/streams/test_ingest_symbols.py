@@ -87,6 +87,16 @@ def test_another_process_takes_over_the_newest_word() -> None:
     assert told(second.take([entry(0, 1, state="BLESSED")])) == []
 
 
+def test_its_own_former_word_is_not_taken_for_a_new_one() -> None:
+    """A process reads back what it wrote, behind what it has said since."""
+    ingest = pipeline()
+    first = ingest.take([entry(0, 1, state="BLESSED")]).xref
+    ingest.take([entry(1, 2)])
+    for row, value in first.items():
+        ingest.learned(row, value)
+    assert told(ingest.take([entry(2, 1, state="BLESSED")])) == []
+
+
 def test_the_record_is_applied_and_what_nobody_reads_is_not_told() -> None:
     batch = pipeline().take([entry(0, 1, state="BLESSED")])
     (change,) = [change for out in batch.frames if out.axis is Axis.PROJECT for change in out.frame.changes]
