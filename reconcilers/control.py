@@ -60,13 +60,18 @@ class ControlState:
     def apply(self, frame: Frame) -> Iterator[Outcome]:
         """What turned stale, got lost or became unreadable, and what did no longer."""
         self.marks.take(frame)
+        sampled = sorted({name for tally in frame.tallies for name in tally.quantities})
+        unvalued = [name for name in sampled if self._mean_s(name) is None]
         for tally in frame.tallies:
             self._ledger.add(frame.producer, tally)
         for source in self.marks.sources():
             yield from self._look(source)
         yield from self._take(frame.changes)
-        for name in sorted({name for tally in frame.tallies for name in tally.quantities}):
+        for name in sampled:
             yield from self._judge(name)
+        for source, _, entity in (name.partition("|") for name in unvalued):
+            if self._letters.get((source, entity)):  # until now nobody could say what they are worth
+                yield from self._look_at_letters((source, entity), NEVER, None)
 
     def settle(self) -> Iterator[Outcome]:
         """Where every source stands now: watermarks, lags and counts move with each frame."""

@@ -221,6 +221,18 @@ def test_43_values_what_it_cannot_read_by_the_mean_of_what_it_can() -> None:
     assert len(row["entries"].split("|")) == 50
 
 
+@pytest.mark.parametrize("restarts", [False, True], ids=["running", "restarted"])
+def test_43_values_what_came_before_anything_could_be_read(restarts: bool) -> None:
+    """A source whose first records cannot be read: they are valued when its first quantities come, and then once."""
+    control = Control(restarts).take(letter(1), letter(2))
+    assert [(row["impact_s"], row["estimated"]) for row in control.rows()] == [(0, False)]
+    control.take(tallies=[rows(0, {27_000: 3})])
+    assert [(row["impact_s"], row["estimated"]) for row in control.rows()] == [(54_000, True)]
+    published = len(control.outcomes)
+    control.take(tallies=[rows(3, {13_500: 3})])
+    assert not [out for out in control.outcomes[published:] if out.output is Output.FINDING_STATE]
+
+
 NORMAL, MINUTES = {27_000: 150, 13_500: 50}, {27_000 * 60: 250}
 
 # quantities by hour                                                      hour of the drift, if it drifted
