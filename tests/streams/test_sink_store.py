@@ -286,8 +286,9 @@ def test_a_stale_source_costs_what_waits_for_it(tmp_path: Path) -> None:
         assert con.execute("SELECT count(*) FROM v1.kpi_exposure").fetchall() == [(0,)], "as the streamed K16 has it"
 
 
-UNREAD = {"code": "SCHEMA_INCOMPATIBLE", "business_key": "TIME/kimai|time_entry", "facet": None, "entries_count": 412,
-          "impact_s": 412 * 27_000, "impact_minor": 0, "currency": None, "estimated": True, "entity": "source"}
+UNREAD: dict[str, Any] = {
+    "code": "SCHEMA_INCOMPATIBLE", "business_key": "TIME/kimai|time_entry", "facet": None, "entries_count": 412,
+    "impact_s": 412 * 27_000, "impact_minor": 0, "currency": None, "estimated": True, "entity": "source"}
 WHOLE = {"unbilled_s": 27_000, "currency": "GBP"}
 ONE: dict[str, Any] = {"kpi": "unread", "unit": "minor", "source": "TIME/kimai", "object": "time_entry",
                        "currency": "GBP", "denominator": 1}

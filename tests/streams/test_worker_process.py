@@ -83,7 +83,7 @@ def test_probes_and_metrics(shared: Settings, worker: Proc) -> None:
 def test_outputs_carry_the_ids_of_the_registry(shared: Settings, tmp_path: Path) -> None:
     """A registry that knew another schema first; while it is away, or has not ours, no worker starts."""
     served = Served()
-    asks = {"REGISTRY__URL": served.url, "REGISTRY__OUTPUTS": "true"}
+    asks: dict[str, Any] = {"REGISTRY__URL": served.url, "REGISTRY__OUTPUTS": "true"}
     try:
         with harness.workers(shared, tmp_path, **asks) as (worker,):
             assert worker.process.wait(40) == 3
