@@ -27,6 +27,17 @@ class Standing(NamedTuple):
     pending: bool = False
 
 
+# Columns of a row, in the order in which a changelog keeps their values. Another order is another ROWS_VERSION.
+ROW_COLUMNS: Final = (
+    "entry_key", "project_code", "worker_no", "account_no", "le_code", "region", "practice", "billing_cycle_id",
+    "work_date", "status", "state", "approved_s", "billed_s", "unbilled_s", "overbilled_s", "written_off_s",
+    "proposed_s", "ready_s", "held_s", "unpriced_s", "rate_e6", "rate_ref", "rate_level", "currency",
+    "unbilled_minor", "ready_minor", "held_minor", "applied_minor", "billed_minor", "adjustment_due_minor",
+    "top_hold", "holds",
+)
+ROWS_VERSION: Final = 1
+
+
 def ordered(holds: set[str]) -> tuple[str, ...]:
     """Holds by precedence."""
     return tuple(sorted(holds, key=HOLD_PRECEDENCE.index))

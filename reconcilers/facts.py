@@ -202,22 +202,33 @@ class Facts:
         record = Record.from_record(value)
         self.records[record.entity, record.key] = record
 
-    def reindex(self) -> None:
-        """Rebuild every index from the records: renames first, since the others depend on them."""
-        for record in self.records.values():
-            for commit, asserted in _versions(record):
-                if {"old", "new"} <= asserted.keys() and (record.entity == "project" or _renames(asserted)):
-                    self._rename(asserted, commit)
-        self.gapped = {identity for identity, record in self.records.items() if any(record.gaps())}
-        for record in self.records.values():
-            for asserted in _assertions(record):
-                self._index(record, asserted)
-            if TABLE_OF[record.entity] in _SHARED_TABLES:
-                published = [said["published_at"] for said in _assertions(record) if said.get("published_at")]
-                self.newest = max(self.newest, *record.commits(), *published)
-            if TABLE_OF[record.entity] != "timesheets":
-                self._commits += [(commit, (record.entity, record.key)) for commit in record.commits()]
-        self._commits.sort()
+    def reindex(self, horizon: int = NEVER) -> None:
+        """Rebuild every index from the records: renames first, since the others depend on them.
+
+        Nobody looks back behind `horizon`: commits until then are not kept, as after `forget`.
+        """
+        for (entity, _), record in self.records.items():
+            if entity in ("project", "alias"):
+                for version in record.versions():
+                    if {"old", "new"} <= version.asserted.keys() and (entity == "project" or _renames(version.asserted)):
+                        self._rename(version.asserted, version.commit_us)
+        newest, commits = self.newest, self._commits
+        for identity, record in self.records.items():
+            entity = identity[0]
+            table, index = TABLE_OF[entity], _INDEXERS.get(entity)
+            shared, own = table in _SHARED_TABLES, table == "timesheets"
+            for version in record.versions():
+                asserted = version.asserted
+                if index:
+                    index(self, record, asserted)
+                if version.is_gap:
+                    self.gapped.add(identity)
+                if shared:
+                    newest = max(newest, version.commit_us, asserted.get("published_at") or NEVER)
+                if not own and version.commit_us > horizon:
+                    commits.append((version.commit_us, identity))
+        self.newest = newest
+        commits.sort()
 
     def _index(self, record: Record, asserted: Any) -> None:
         index = _INDEXERS.get(record.entity)
@@ -294,16 +305,6 @@ class Facts:
 
     def _index_cycle(self, record: Record, asserted: Any) -> None:
         self.cycles[record.key.rpartition(":")[0]].add(record.key)
-
-
-def _versions(record: Record) -> Iterator[tuple[int, dict[str, Any]]]:
-    for _, _, rows, _ in record.to_record()[2]:
-        for _, commit, _, asserted in rows:
-            yield commit, asserted
-
-
-def _assertions(record: Record) -> Iterator[dict[str, Any]]:
-    return (asserted for _, asserted in _versions(record))
 
 
 def _renames(asserted: Any) -> bool:

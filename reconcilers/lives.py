@@ -7,7 +7,7 @@ due, oldest first. So what opens does not depend on which stream was faster, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
@@ -84,6 +84,8 @@ class Lives:
         self.dirty_lives: set[LifeKey] = set()
         self._written: set[LifeKey] = set()  # lives that the changelog has a row of
         self.dirty_findings: set[FindingKey] = set()
+        self.dues: dict[tuple[str, str], dict[str, tuple[int, ...]]] = {}  # (kind, subject) -> code -> instants to come
+        self.dirty_dues: set[tuple[str, str]] = set()
 
     def touch(self, kind: str, subject: str, instant: int) -> None:
         """Something about the subject changed at the instant."""
@@ -137,9 +139,33 @@ class Lives:
         for facet, broke in found.items():
             yield from self._go_on((rule.code, facet, subject, rule.subject), rule, broke, world, lane, marks, systems)
         if rule.due:
-            for instant in rule.due(world, subject):
-                if instant > world.instant:
-                    lane.push(instant, subject)
+            dues = {instant for instant in rule.due(world, subject) if instant > world.instant}
+            for instant in dues:
+                lane.push(instant, subject)
+            self._note_dues(rule, subject, dues, world.instant)
+
+    def _note_dues(self, rule: Rule, subject: str, dues: set[int], now: int) -> None:
+        """Remember what is due: a restore would have to ask every rule about every subject."""
+        place = (rule.subject, subject)
+        known = self.dues.get(place, {}).get(rule.code, ())
+        left = tuple(sorted(dues.union(instant for instant in known if instant > now)))
+        if left != known:
+            self.dues.setdefault(place, {})[rule.code] = left
+            self.dirty_dues.add(place)
+
+    def restore_dues(self, kind: str, subject: str, dues: Mapping[str, Iterable[int]]) -> None:
+        """Take up what was remembered of a subject; `requeue_dues` puts it to work."""
+        if dues:
+            self.dues[kind, subject] = {code: tuple(instants) for code, instants in dues.items()}
+
+    def requeue_dues(self) -> None:
+        """After the last row, when the frontiers are known: look again where something is due."""
+        for (kind, subject), by_code in self.dues.items():
+            for lane in self.by_subject.get(kind, ()):
+                for rule in lane.rules:
+                    for instant in by_code.get(rule.code, ()) if rule.due else ():
+                        if instant > lane.frontier:
+                            lane.push(instant, subject)
 
     def _go_on(self, key: LifeKey, rule: Rule, broke: Break, world: AsOf, lane: Lane, marks: Watermarks,
                systems: set[str]) -> Iterator[Step]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
@@ -13,7 +13,7 @@ from tieout.reconcilers.control import stale_sources, stale_systems
 from tieout.reconcilers.entities import ENTITIES, Axis, Reach
 from tieout.reconcilers.facts import TABLE_OF, Facts
 from tieout.reconcilers.findings import publish, step
-from tieout.reconcilers.kpis import Amount, Cell, Cells
+from tieout.reconcilers.kpis import Amount, Cell, Cells, Contribution
 from tieout.reconcilers.lives import FindingKey, Lives, Step
 from tieout.reconcilers.matching import differs, weeks, window
 from tieout.reconcilers.objects import Object, is_of_object
@@ -52,6 +52,9 @@ class ProjectState:
         self._stale: set[str] = set()  # systems on which entries wait: stale, or with an object that is unknown
         self._day: int | None = None
         self._pending: set[str] = set()  # entries with a difference that is not decided yet
+        self._codes: dict[str, list[str]] = {}  # entry -> codes of its open differences when it was published
+        self._counted: dict[str, Contribution] = {}  # pair -> what it was counted as
+        self._dirty_counts: set[tuple[str, str]] = set()  # (kind, subject) of which that changed
         self._suppressed: dict[FindingKey, tuple[str, str]] = {}  # published as SUPPRESSED: id, fingerprint of the row
         self._dirty_records: set[tuple[str, str]] = set()
         self._dirty_entries: set[str] = set()
@@ -233,7 +236,9 @@ class ProjectState:
             entry = live.entry(key)
             if entry.seen:
                 standing = self._standing(live, key, entry.project_code)
-                (self._pending.add if standing.pending else self._pending.discard)(key)
+                if standing.pending is not (key in self._pending):
+                    (self._pending.add if standing.pending else self._pending.discard)(key)
+                    self._dirty_counts.add(("entry", key))
                 yield from self._publish_rows(key, list(billing.rows(live, entry, standing)))
 
     def _standing(self, live: AsOf, key: str, project_code: str) -> billing.Standing:
@@ -270,7 +275,12 @@ class ProjectState:
     def _publish_rows(self, key: str, rows: list[dict[str, Any]]) -> Iterator[Outcome]:
         known = self.rows.setdefault(key, {})
         fresh = {(row["entry_key"], row["project_code"]): row for row in rows}
-        codes = {life_key[0] for life_key in self.lives.open_on.get(key, ()) if life_key[3] == "entry"}
+        codes = sorted({life_key[0] for life_key in self.lives.open_on.get(key, ()) if life_key[3] == "entry"})
+        if codes != self._codes.get(key, []):
+            self._codes[key] = codes
+            self._dirty_counts.add(("entry", key))
+        if known != fresh:
+            self._dirty_counts.add(("entry", key))
         for place in [place for place in known if place not in fresh]:
             del known[place]
             self.cells.give(("entry", *place), {})
@@ -300,7 +310,11 @@ class ProjectState:
     def _count_pairs(self, live: AsOf) -> None:
         """K13: weeks with firm staffing, and those that every required system agrees on."""
         for subject in sorted(self._dirty_pairs):
-            self.cells.give(("pair", subject), self._synchronised(live, subject))
+            counted = self._synchronised(live, subject)
+            if counted != self._counted.get(subject):
+                self._counted[subject] = counted
+                self._dirty_counts.add(("pair", subject))
+                self.cells.give(("pair", subject), counted)
         self._dirty_pairs.clear()
 
     def _synchronised(self, live: AsOf, subject: str) -> dict[Cell, Amount]:
@@ -351,20 +365,47 @@ class ProjectState:
                     lane.frontier = frontier
         elif table == "findings":
             self.lives.restore_finding(value[1:]) if value[0] == "F" else self.lives.restore_life(value[1:])
+        elif table == "counts":
+            self._restore_counts(*value)
         else:
             self.facts.restore(value)
 
+    def _restore_counts(self, kind: str, version: int, subject: str, dues: dict[str, list[int]], *said: Any) -> None:
+        """Take up what was published of a subject; of another version nothing, so that it is worked out anew."""
+        if version != billing.ROWS_VERSION:
+            return
+        self.lives.restore_dues(kind, subject, dues)
+        if kind == "pair":
+            counted = self._counted[subject] = {Cell(*cell): Amount(*amount) for cell, amount in said[0]}
+            self.cells.give(("pair", subject), counted)
+            return
+        pending, codes, rows = said
+        if pending:
+            self._pending.add(subject)
+        if codes:
+            self._codes[subject] = codes
+        known = self.rows[subject] = {}
+        for values in rows:
+            place = (values[0], values[1])
+            row = known[place] = dict(zip(billing.ROW_COLUMNS, values, strict=True))
+            self.cells.give(("entry", *place), kpis.of_entry(row))
+            if codes:
+                self.cells.give(("exposure", *place), kpis.exposure_of_entry(row, codes))
+
     def restored(self) -> None:
-        """Rebuild indexes, due points, rows and cells; nothing of it is news."""
-        self.facts.reindex()
+        """Rebuild indexes, due points and cells; nothing of it is news.
+
+        Rows and counts are those that were published. What an older changelog does not have is worked out.
+        """
+        self.facts.reindex(self._horizon())
         self.lives.reindex()
-        self._requeue()
         self._unknown = Unknown.of(self.facts)
         self._stale = self._waited_for()
         self._day = local_day(self.marks.now_us) if self.marks.now_us != NEVER else None
         live = self._world(FOREVER, self.marks.now_us)
-        self._dirty_entries = set(self.facts.entries)
-        self._dirty_pairs = self._pairs()
+        self._dirty_entries = self.facts.entries - self.rows.keys()
+        self._dirty_pairs = self._pairs() - self._counted.keys()
+        self._requeue({"entry": self._dirty_entries, "pair": self._dirty_pairs})
         for key, finding in self.lives.findings.items():
             if finding.row:
                 self.cells.give(("finding", *key), kpis.of_finding(finding.row))
@@ -376,19 +417,27 @@ class ProjectState:
             self.cells.give(who, contribution)
         self.cells.forget_changes()
 
-    def _requeue(self) -> None:
-        """Points that had not been looked at: commits and dues after each lane's frontier."""
-        for record in self.facts.records.values():
-            subjects = affected.of_record(self.facts, record)
-            for commit in set(record.commits()):
-                for kind, subject in subjects:
+    def _requeue(self, unknown: Mapping[str, set[str]]) -> None:
+        """Points that had not been looked at: commits and dues after each lane's frontier.
+
+        `unknown`: subjects by kind of which no due points are remembered.
+        """
+        passed = {kind: min(lane.frontier for lane in lanes) for kind, lanes in self.lives.by_subject.items()}
+        behind = {entity: min((passed.get(kind, FOREVER) for kind in kinds), default=FOREVER)
+                  for entity, kinds in affected.KINDS.items()}
+        for (entity, _), record in self.facts.records.items():
+            horizon = behind.get(entity, FOREVER)
+            if commits := {version.commit_us for version in record.versions() if version.commit_us > horizon}:
+                for kind, subject in affected.of_record(self.facts, record):
                     if kind in ("entry", "project") or self.is_home(kind, subject):
-                        self._requeue_point(kind, subject, commit)
+                        for commit in commits:
+                            self._requeue_point(kind, subject, commit)
+        self.lives.requeue_dues()
         for lane in self.lives.lanes.values():
             for rule in lane.rules:
                 if rule.due and lane.frontier != NEVER:
                     world = self._world(lane.frontier)
-                    for subject in self._subjects(lane.subject):
+                    for subject in sorted(unknown.get(lane.subject, ())):
                         for instant in rule.due(world, subject):
                             if instant > lane.frontier:
                                 lane.push(instant, subject)
@@ -403,16 +452,13 @@ class ProjectState:
         found = {subject for pair in self.facts.assignments for subject in affected.of_pair(self.facts, pair)}
         return {subject for kind, subject in found if self.is_home(kind, subject)}
 
-    def _subjects(self, kind: str) -> list[str]:
-        if kind == "entry":
-            return sorted(self.facts.entries)
-        if kind == "pair":
-            return sorted(self._pairs())
-        return []
+    def _horizon(self) -> int:
+        """The instant that every lane has passed."""
+        return min((lane.frontier for lane in self.lives.lanes.values()), default=NEVER)
 
     def drain(self) -> Iterator[tuple[str, str, Any]]:
         """Changelog rows since the last drain; histories are folded as far as nobody looks back."""
-        horizon = min((lane.frontier for lane in self.lives.lanes.values()), default=NEVER)
+        horizon = self._horizon()
         for identity in sorted(self._dirty_records):
             record = self.facts.records[identity]
             for history in record.histories.values():
@@ -423,8 +469,19 @@ class ProjectState:
         for found in sorted(self.lives.dirty_findings, key=repr):
             name = "F|" + "|".join(part or "" for part in found)
             yield "findings", name, ["F", *self.lives.finding_record(found)]
+        for kind, subject in sorted(self._dirty_counts | self.lives.dirty_dues):
+            if subject in (self.rows if kind == "entry" else self._counted):
+                yield "counts", f"{kind}|{subject}", self._counts_record(kind, subject)
         self.facts.forget(horizon)
         self._dirty_records.clear()
+        self._dirty_counts.clear()
+        self.lives.dirty_dues.clear()
         self.lives.dirty_findings.clear()
 
-
+    def _counts_record(self, kind: str, subject: str) -> list[Any]:
+        """What was published of a subject, as JSON: a restore then need not work it out again."""
+        head = [kind, billing.ROWS_VERSION, subject, self.lives.dues.get((kind, subject), {})]
+        if kind == "pair":
+            return [*head, [[list(cell), list(amount)] for cell, amount in self._counted[subject].items()]]
+        rows = [[row[column] for column in billing.ROW_COLUMNS] for row in self.rows[subject].values()]
+        return [*head, subject in self._pending, self._codes.get(subject, []), rows]

@@ -7,7 +7,7 @@ A view as of an instant merges the versions committed until then. Deleted record
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from tieout.reconcilers.changes import Change, Op
@@ -118,6 +118,10 @@ class History:
         for index, version in enumerate(self._versions[:-1]):
             if version.deleted and (view := _merge(self._versions[: index + 1])):
                 yield view.attributes
+
+    def versions(self) -> Sequence[Version]:
+        """The versions, oldest first."""
+        return self._versions
 
     def commits(self) -> list[int]:
         """Commit instants of the versions, oldest first."""
@@ -235,6 +239,11 @@ class Record:
         """Systems that did not know the record for some time, and when."""
         for (source, _), history in self.histories.items():
             yield from ((source.partition("/")[0], span) for span in history.gaps())
+
+    def versions(self) -> Iterator[Version]:
+        """All versions of all sources."""
+        for history in self.histories.values():
+            yield from history.versions()
 
     def commits(self) -> list[int]:
         """All commit instants, in no order."""
