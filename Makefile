@@ -18,7 +18,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 help:  ## This list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME)  ## Four weeks of a 60-consultant firm in about a minute, with planted faults
 	@$(BIN)/tieout demo $(ARGS)
@@ -46,8 +46,11 @@ kafka: $(DEV)  ## Apache Kafka on a free port, in the foreground until Ctrl-C
 bench: $(DEV)  ## Changes a second, against a plain loop and an ordinary Faust app
 	@$(BIN)/python -m bench $(ARGS)
 
+bench-recovery: $(DEV)  ## Seconds until tables are back: 10,000, 100,000 and a million keys (ARGS="--snapshots")
+	@$(BIN)/python -m bench.recovery $(ARGS)
+
 faults: $(DEV)  ## Kill, stop and move every process on Apache Kafka (long)
-	@TIEOUT_TEST_KILLS=$${TIEOUT_TEST_KILLS:-30} TIEOUT_TEST_RESTARTS=$${TIEOUT_TEST_RESTARTS:-20} $(BIN)/pytest -s -m faults -rs tests/faults $(ARGS)
+	@TIEOUT_TEST_KILLS=$${TIEOUT_TEST_KILLS:-30} TIEOUT_TEST_RESTARTS=$${TIEOUT_TEST_RESTARTS:-20} TIEOUT_TEST_STOPS=$${TIEOUT_TEST_STOPS:-50} $(BIN)/pytest -s -m faults -rs tests/faults $(ARGS)
 
 audit: $(DEV)  ## Known vulnerabilities of the locked packages; says so when the advisories cannot be asked
 	@$(BIN)/python tests/advisories.py $(ARGS)
@@ -95,4 +98,4 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "this Python has no venv module. On Debian and Ubuntu: apt-get install python3-venv. Or name another Python: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-.PHONY: help demo test check lint types links kafka bench faults capture audit sbom simulate lock clean
+.PHONY: help demo test check lint types links kafka bench bench-recovery faults capture audit sbom simulate lock clean

@@ -14,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieout.reconcilers import affected
+from tieout.reconcilers.billing import ROW_COLUMNS
 from tieout.reconcilers.changes import Change, Frame, Op
 from tieout.reconcilers.engine import State, apply, settle
 from tieout.reconcilers.entities import ENTITIES, Axis, Reach
 from tieout.reconcilers.facts import TABLE_OF, Facts
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
+from tieout.reconcilers.project import ProjectState
 from tieout.reconcilers.routing import partition_of
 
 END = "2026-03-20T12:00:00Z"
@@ -319,3 +321,60 @@ def test_objects_that_are_emptied_lost_and_read_again_end_the_same(seed: int) ->
     for partitions, restart in ((1, 0.0), (3, 0.0), (2, 0.05)):
         wild = Everywhere(partitions, restart, rng).play(interleave(rng, by_source)).end()
         assert wild == calm
+
+
+def taken_up(state: State, rows: dict[tuple[str, str], Any]) -> State:
+    """A new state from the rows, as they come out of a changelog."""
+    fresh = State(Axis.PROJECT, state.partition, state.partitions, Policy())
+    for (table, key), value in orjson.loads(orjson.dumps([*map(list, rows.items())])):
+        if value is not None:
+            fresh.restore(table, key, value)
+    fresh.restored()
+    return fresh
+
+
+def derived(state: State) -> dict[str, Any]:
+    """What a restore must give back besides facts and lives."""
+    part = state._part
+    assert isinstance(part, ProjectState)
+    frontiers = {key: lane.frontier for key, lane in part.lives.lanes.items()}
+    return {
+        "rows": {key: rows for key, rows in part.rows.items() if rows}, "pending": part._pending,
+        "sums": part.cells.sums(), "pairs": {pair: found for pair, found in part._counted.items() if found},
+        "dues": {place: {code: [at for at in instants if at > min(frontiers.values())]
+                         for code, instants in dues.items()} for place, dues in part.lives.dues.items()},
+    }
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_what_was_published_is_taken_up_and_equals_what_would_be_worked_out(seed: int) -> None:
+    """Also without the rows of `counts`, as a changelog of before has none."""
+    rng = random.Random(seed)
+    run = Run(2, 0.05, rng).play(interleave(rng, streams(business(seed))))
+    for partition, state in enumerate(run.states):
+        run._drain(partition)
+        rows = run.tables[partition]
+        now = derived(state)
+        assert any(table == "counts" for table, _ in rows)
+        assert derived(taken_up(state, rows)) == now
+        older = {place: value for place, value in rows.items() if place[0] != "counts"}
+        worked_out = derived(taken_up(state, older))
+        assert {**worked_out, "dues": None} == {**now, "dues": None}
+
+
+def test_rows_of_another_version_are_worked_out_anew() -> None:
+    run = Run(1, 0.05, random.Random(3)).play(in_time(streams(business(3))))
+    run._drain(0)
+    rows = {place: [value[0], 0, *value[2:]] if place[0] == "counts" and value else value
+            for place, value in run.tables[0].items()}
+    assert derived(taken_up(run.states[0], rows))["rows"] == derived(run.states[0])["rows"]
+
+
+def test_a_row_has_the_columns_that_its_changelog_keeps() -> None:
+    run = Run(1, 0.0, random.Random(3)).play(in_time(streams(business(3))))
+    part = run.states[0]._part
+    assert isinstance(part, ProjectState)
+    rows = [row for rows in part.rows.values() for row in rows.values()]
+    assert rows
+    assert {tuple(row) for row in rows} == {ROW_COLUMNS}
