@@ -209,9 +209,9 @@ class Facts:
         """
         for (entity, _), record in self.records.items():
             if entity in ("project", "alias"):
-                for version in record.versions():
-                    if {"old", "new"} <= version.asserted.keys() and (entity == "project" or _renames(version.asserted)):
-                        self._rename(version.asserted, version.commit_us)
+                for _, commit_us, _, said in record.versions():
+                    if {"old", "new"} <= said.keys() and (entity == "project" or _renames(said)):
+                        self._rename(said, commit_us)
         newest, commits = self.newest, self._commits
         for identity, record in self.records.items():
             entity = identity[0]
