@@ -167,7 +167,11 @@ def measure(settings: Settings, folder: Path | None = None) -> dict[str, Any]:
     ]
     for process in processes:
         process.start()
-    found = [results.get(timeout=600) for _ in processes]
+    while any(process.is_alive() for process in processes) and results.qsize() < len(processes):
+        if any(process.exitcode for process in processes):
+            ready.abort()  # the others wait for one that is gone
+        time.sleep(0.1)
+    found = [results.get(timeout=10) for _ in processes]
     for process in processes:
         process.join()
     summed = {name: sum(each[name] for each in found) for name in ("keys", "cpu_s", "peak_mb")}

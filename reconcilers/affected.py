@@ -49,8 +49,15 @@ def _of_code(facts: Facts, project_code: str) -> set[Subject]:
 
 
 def of_pair(facts: Facts, pair: Pair) -> set[Subject]:
-    """The pair under the code that was named, and under the one that stands for the project."""
-    return {("pair", "|".join(pair)), ("pair", f"{facts.root(pair[0])}|{pair[1]}")}
+    """The pair under the code that was named, and under the one that stands for the project; and its logged work."""
+    return {(kind, f"{code}|{pair[1]}") for code in (pair[0], facts.root(pair[0])) for kind in ("pair", "work")}
+
+
+def of_work(facts: Facts, pair: Pair) -> set[Subject]:
+    """What was logged by the pair, where an assignment says what was planned."""
+    if not any((code, pair[1]) in facts.assignments for code in facts.codes(pair[0])):
+        return set()
+    return {("work", f"{code}|{pair[1]}") for code in (pair[0], facts.root(pair[0]))}
 
 
 def _of_project(facts: Facts, record: Record) -> set[Subject]:
@@ -70,7 +77,8 @@ def _of_alias(facts: Facts, record: Record) -> set[Subject]:
 
 
 def _of_entry(facts: Facts, record: Record) -> set[Subject]:
-    return {("entry", record.key)}
+    found: set[Subject] = {("entry", key) for key in (record.key, *facts.twins(record.key))}
+    return found.union(*(of_work(facts, pair) for pair in facts.pairs_of_entry(record.key)))
 
 
 def _of_labour(facts: Facts, record: Record) -> set[Subject]:
@@ -83,7 +91,16 @@ def _of_target(facts: Facts, record: Record) -> set[Subject]:
 
 
 def _of_invoice(facts: Facts, record: Record) -> set[Subject]:
-    return {("entry", key) for key in facts.invoiced.get(record.key, ())}
+    return _about_invoice(facts, record.key)
+
+
+def _of_invoice_line(facts: Facts, record: Record) -> set[Subject]:
+    return _about_invoice(facts, record.key.rpartition(":")[0])
+
+
+def _about_invoice(facts: Facts, invoice: str) -> set[Subject]:
+    found: set[Subject] = {("entry", key) for key in facts.invoiced.get(invoice, ())}
+    return found | {("invoice", key) for key in (invoice, *facts.doubles(invoice))}
 
 
 def _of_assignment(facts: Facts, record: Record) -> set[Subject]:
@@ -168,21 +185,25 @@ def _of_cycle(facts: Facts, record: Record) -> set[Subject]:
 
 _OF: Final[Mapping[str, Callable[[Facts, Record], Iterable[Subject]]]] = {
     "project": _of_project, "alias": _of_alias, "time_entry": _of_entry, "posted_labour": _of_labour,
-    "coverage": _of_target, "write_off": _of_target, "invoice": _of_invoice, "assignment": _of_assignment,
+    "coverage": _of_target, "write_off": _of_target, "invoice": _of_invoice, "invoice_line": _of_invoice_line,
+    "covered_invoice": _of_invoice, "assignment": _of_assignment,
     "rate": _of_rate, "contract_line": _of_line, "resource": _of_resource, "calendar_day": _of_calendar,
     "legal_entity": _of_legal_entity, "staffing_demand": _of_demand, "opportunity": _of_opportunity,
     "billing_cycle": _of_cycle,
 }
 
-_EVERY_KIND: Final = ("entry", "pair", "project", "opportunity")
+_EVERY_KIND: Final = ("entry", "day", "work", "pair", "project", "opportunity", "invoice")
 
 # Entity -> kinds of subjects that its records can bear on: what `_OF` finds, without looking.
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "project": _EVERY_KIND, "alias": _EVERY_KIND, "legal_entity": _EVERY_KIND, "time_entry": ("entry",),
-    "posted_labour": ("entry",), "coverage": ("entry",), "write_off": ("entry",), "invoice": ("entry",),
-    "assignment": ("pair", "entry"), "rate": ("card", "entry", "pair", "project"),
-    "contract_line": ("entry", "pair", "project"), "resource": ("pair", "entry"), "calendar_day": ("pair",),
-    "staffing_demand": ("project",), "opportunity": ("opportunity",), "billing_cycle": ("entry",),
+    "project": _EVERY_KIND, "alias": _EVERY_KIND, "legal_entity": _EVERY_KIND,
+    "time_entry": ("entry", "day", "work"), "posted_labour": ("entry",), "coverage": ("entry",),
+    "write_off": ("entry",),
+    "invoice": ("entry", "invoice"), "invoice_line": ("entry", "invoice"), "covered_invoice": ("entry", "invoice"),
+    "assignment": ("pair", "entry", "work"), "rate": ("card", "entry", "pair", "project", "work"),
+    "contract_line": ("entry", "pair", "project", "work"), "resource": ("pair", "entry", "work"),
+    "calendar_day": ("pair", "work"), "staffing_demand": ("project",), "opportunity": ("opportunity",),
+    "billing_cycle": ("entry",),
 }
 
 
@@ -194,12 +215,61 @@ _WIDE: Final = frozenset(("rate", "legal_entity", "billing_cycle", "alias"))
 
 def later_commits(facts: Facts, kind: str, subject: str, instant: int) -> set[int]:
     """Commit instants after `instant` of records that arrived before the subject but bear on it."""
+    found = _of_twins(facts, subject, instant) if kind == "entry" else set()
+    return found | _later_masters(facts, kind, subject, instant)
+
+
+def _later_masters(facts: Facts, kind: str, subject: str, instant: int) -> set[int]:
     newer = facts.newer_masters(instant)
     if not newer:
         return set()
     interest = set(_bearing_on(facts, kind, subject))
-    wide = _WIDE | {"calendar_day"} if kind == "pair" else _WIDE
+    wide = _WIDE | {"calendar_day"} if kind in ("pair", "work") else _WIDE
     return {commit for commit, identity in newer if identity[0] in wide or identity in interest}
+
+
+def _of_twins(facts: Facts, key: str, instant: int) -> set[int]:
+    return {commit for twin in facts.twins(key) for commit in _commits_of(facts, twin) if commit > instant}
+
+
+def _commits_of(facts: Facts, entry: str) -> list[int]:
+    record = facts.get("time_entry", entry)
+    return record.commits() if record else []
+
+
+def of_days(facts: Facts, entries: Iterable[str]) -> set[Subject]:
+    """On the worker axis: the entries, their twins and days, and what they may overlap there and on the days beside."""
+    found: set[Subject] = set()
+    for key in entries:
+        found |= {("entry", other) for other in (key, *facts.twins(key))}
+        for worker, day in facts.days_of_entry(key):
+            found.add(("day", f"{worker}|{day}"))
+            for date in (day - 1, day, day + 1) if key in facts.timed else ():
+                found |= {("entry", other) for other in facts.entries_of_day.get((worker, date), ())
+                          if other in facts.timed}
+    return found
+
+
+def later_of_day(facts: Facts, kind: str, subject: str, instant: int) -> set[int]:
+    """On the worker axis: later commits of what a subject is compared with, and of masters that bear on it."""
+    if kind == "day":
+        worker, _, day = subject.rpartition("|")
+        keys = set(facts.entries_of_day.get((worker, int(day)), ()))
+    else:
+        keys = {key for found, key in of_days(facts, [subject]) if found == "entry"}
+    found = {commit for key in keys for commit in _commits_of(facts, key) if commit > instant}
+    if facts.newer_masters(instant):
+        found.update(*(_later_masters(facts, "entry", key, instant) for key in keys))
+    return found
+
+
+def by_rename(facts: Facts, subjects: Iterable[Subject], instant: int) -> Iterator[tuple[str, str, int]]:
+    """After two codes became one project as of an instant: (kind, subject, later commit) of entries that now meet."""
+    for kind, subject in subjects:
+        if kind == "work":
+            code, _, worker = subject.rpartition("|")
+            for key in {key for name in facts.codes(code) for key in facts.entries_of_pair.get((name, worker), ())}:
+                yield from ((kind, subject, commit) for commit in _commits_of(facts, key) if commit > instant)
 
 
 def _bearing_on(facts: Facts, kind: str, subject: str) -> Iterator[tuple[str, str]]:
@@ -212,8 +282,11 @@ def _bearing_on(facts: Facts, kind: str, subject: str) -> Iterator[tuple[str, st
             for worker in workers:
                 yield from (("assignment", key) for key in facts.assignments_of((code, worker)))
         for cover in facts.coverage.get(subject, ()):
-            yield "invoice", ":".join(cover.split(":")[:2])
-    elif kind == "pair":
+            yield from _of_header(facts, ":".join(cover.split(":")[:2]))
+    elif kind == "invoice":
+        for key in (subject, *facts.doubles(subject)):
+            yield from _of_header(facts, key)
+    elif kind in ("pair", "work"):
         code, _, worker = subject.rpartition("|")
         yield "resource", worker
         yield from _of_masters(facts, code)
@@ -223,6 +296,12 @@ def _bearing_on(facts: Facts, kind: str, subject: str) -> Iterator[tuple[str, st
         yield from (("staffing_demand", key) for code in facts.codes(subject) for key in facts.demands.get(code, ()))
     elif kind == "opportunity":
         yield from (("project", code) for code in facts.projects_of_opportunity.get(subject, ()))
+
+
+def _of_header(facts: Facts, invoice: str) -> Iterator[tuple[str, str]]:
+    yield "invoice", invoice
+    yield "covered_invoice", invoice
+    yield from (("invoice_line", key) for key in facts.lines_of_invoice.get(invoice, ()))
 
 
 def _of_masters(facts: Facts, project_code: str) -> Iterator[tuple[str, str]]:

@@ -12,8 +12,8 @@ from tieout.reconcilers.quantities import Rounding
 from tieout.reconcilers.timeline import FOREVER, Interval, day_text, local_day, month, month_label
 from tieout.reconcilers.views import Record
 
-_POSTED = frozenset(("POSTED", "SENT", "PAID"))
-_DRAFT = frozenset(("DRAFT", "APPROVED"))
+POSTED = frozenset(("POSTED", "SENT", "PAID"))
+DRAFT = frozenset(("DRAFT", "APPROVED"))
 GONE = frozenset(("CANCELLED", "DELETED"))
 UNPLACED = "UNKNOWN"  # the project of an entry that nobody has placed yet
 
@@ -233,6 +233,10 @@ class AsOf:
         """The worker's delivery role."""
         return self._resource(worker).get("role_code")
 
+    def tz_of(self, worker: str | None) -> str | None:
+        """The worker's zone."""
+        return self._resource(worker).get("tz")
+
     def capacity_s(self, worker: str, day: int) -> int:
         """Working seconds of a day by the worker's calendar; the policy's working day where it states none."""
         place = ("capacity", worker, day)
@@ -307,6 +311,20 @@ class AsOf:
             found = self._entries[key] = self._entry(key)
         return found
 
+    def told(self, key: str, *attributes: str) -> Mapping[str, Any]:
+        """Some attributes of a time entry by ownership, without the rest of it; {} if its own system deleted it."""
+        record = self.facts.get("time_entry", key)
+        if record is None:
+            return {}
+        systems = record.systems()
+        owner = record.last("TIME" if "TIME" in systems else key.partition(":")[0], self.instant)
+        if owner is not None and owner.deleted:
+            return {}
+        views = {system: view for system in systems if (view := record.view(system, self.instant)) is not None}
+        order = self.policy.ownership.order
+        return {name: next((views[system][name] for system in order("time_entry", name)
+                            if system in views and name in views[system]), None) for name in attributes}
+
     def _entry(self, key: str) -> Entry:
         record = self.facts.get("time_entry", key)
         origin = key.partition(":")[0]
@@ -375,20 +393,35 @@ class AsOf:
         return {code: Quantities(*values) for code, values in found.items()}
 
     def _cover(self, entry: Entry, record: Record, cover: Mapping[str, Any], found: dict[str, list[int]]) -> None:
-        invoice = self.facts.get("invoice", f"{cover['le_code']}:{cover['invoice_no']}")
-        header = (self.merged(invoice) if invoice else None) or {}
-        sign = cover.get("sign") or (-1 if header.get("type") == "CREDIT_NOTE" else 1)
+        header = self.invoice(f"{cover['le_code']}:{cover['invoice_no']}")
+        sign = self.sign(cover, header)
         qty = sign * abs(cover.get("qty_s") or 0)
         amount = sign * abs((cover.get("amount") or (0,))[0])
         place = found.setdefault(self.covered_project(entry, record), [0, 0, 0, 0, 0])
         if header.get("type") == "PROFORMA":
             return
-        if header.get("state") in _POSTED:
+        if header.get("state") in POSTED:
             place[0] += qty
             place[1] += amount
             place[4] += header["state"] != "PAID"
-        elif header.get("state") in _DRAFT:
+        elif header.get("state") in DRAFT:
             place[2] += qty
+
+    def invoice(self, number: str) -> Mapping[str, Any]:
+        """The header of an invoice ('LE:number'); {} if nobody knows it."""
+        record = self.facts.get("invoice", number)
+        return (self.merged(record) if record else None) or {}
+
+    def sign(self, cover: Mapping[str, Any], header: Mapping[str, Any]) -> int:
+        """Whether a coverage bills (+1) or credits (-1)."""
+        return cover.get("sign") or (-1 if header.get("type") == "CREDIT_NOTE" else 1)
+
+    def posted_at(self, number: str) -> int:
+        """When an invoice was posted: by its own word, else the commit that said so first."""
+        stated = self.invoice(number).get("posted_at")
+        record = self.facts.get("invoice", number)
+        marks = record.marks("ERP", self.instant) if record and stated is None else {}
+        return int(stated if stated is not None else marks.get("posted", marks.get("created", self.instant)))
 
     def ever_billed(self, key: str) -> bool:
         """Whether an invoice that covers the entry was posted at any time until the instant."""
@@ -398,7 +431,7 @@ class AsOf:
                 continue
             invoice = self.facts.get("invoice", ":".join(name.split(":")[:2]))
             histories = invoice.histories.values() if invoice else ()
-            if any(not _POSTED.isdisjoint(history.said("state", self.instant)) for history in histories):
+            if any(not POSTED.isdisjoint(history.said("state", self.instant)) for history in histories):
                 return True
         return False
 
@@ -423,6 +456,14 @@ class AsOf:
         records = [self.facts.get("time_entry", key)]
         records += [self.facts.get("posted_labour", name) for name in self.facts.labour.get(key, ())]
         return {commit for record in records if record for commit in record.commits()}
+
+    def strayed(self, key: str, project_code: str) -> bool:
+        """Whether the home of an entry that is on the project now may be another partition: it was re-coded, or the
+        project merged. Checks that compare entries of one project leave it out, for what is found may not depend on
+        partitions."""
+        record = self.facts.get("time_entry", key)
+        named = record.said("project_code", self.instant) if record else set()
+        return {self.facts.code(code, self.instant, merges=False) for code in named} != {project_code}
 
     def moved(self, entry: Entry) -> bool:
         """Whether more than one project was named for the entry by now: its home may be another project's partition."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from tieout.reconcilers.asof import AsOf, Entry, Quantities
+from tieout.reconcilers.lags import NOWHERE, journey
 from tieout.reconcilers.pricing import applied_rate, currency, priced, value_minor
 from tieout.reconcilers.quantities import rounded
 from tieout.reconcilers.rates import Resolution
@@ -25,6 +26,7 @@ class Standing(NamedTuple):
 
     holds: tuple[str, ...] = ()
     pending: bool = False
+    released: int | None = None  # when the last hold was lifted
 
 
 # Columns of a row, in the order in which a changelog keeps their values. Another order is another ROWS_VERSION.
@@ -33,7 +35,7 @@ ROW_COLUMNS: Final = (
     "work_date", "status", "state", "approved_s", "billed_s", "unbilled_s", "overbilled_s", "written_off_s",
     "proposed_s", "ready_s", "held_s", "unpriced_s", "rate_e6", "rate_ref", "rate_level", "currency",
     "unbilled_minor", "ready_minor", "held_minor", "applied_minor", "billed_minor", "adjustment_due_minor",
-    "top_hold", "holds",
+    "top_hold", "holds", *NOWHERE,
 )
 ROWS_VERSION: Final = 1
 
@@ -81,6 +83,7 @@ def _row(world: AsOf, entry: Entry, code: str, approved_s: int, standing: Standi
         "applied_minor": value_minor(world, entry, unbilled_s, applied[1]) if applied else None,
         "billed_minor": amounts.billed_minor, "adjustment_due_minor": due,
         "top_hold": holds[0] if holds else None, "holds": "|".join(holds),
+        **(journey(world, entry, bool(set(holds) - {"H19"}), standing.released) if own else NOWHERE),
     }
 
 

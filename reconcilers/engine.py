@@ -16,8 +16,11 @@ from tieout.reconcilers.facts import READS as _READS
 from tieout.reconcilers.outcomes import Outcome
 from tieout.reconcilers.policy import Policy
 from tieout.reconcilers.project import ProjectState
+from tieout.reconcilers.worker import READS as WORKER_READS
+from tieout.reconcilers.worker import WorkerState
 
 READS: Final = _READS
+READS_OF_WORKER: Final = WORKER_READS  # what the worker axis takes of it
 TABLES: Final = ("masters", "rates", "assignments", "timesheets", "invoices", "findings", "counts", "progress")
 _KEPT_PRODUCERS: Final = 16
 
@@ -28,7 +31,8 @@ class State:
     def __init__(self, axis: Axis, partition: int, partitions: int, policy: Policy) -> None:
         self.axis, self.partition, self.partitions, self.policy = axis, partition, partitions, policy
         self._part: ProjectState | ControlState = (
-            ControlState(partition, policy) if axis is Axis.CONTROL else ProjectState(partition, partitions, policy))
+            ControlState(partition, policy) if axis is Axis.CONTROL
+            else (WorkerState if axis is Axis.WORKER else ProjectState)(partition, partitions, policy))
         self._numbers: dict[str, int] = {}  # producer -> number of its last frame
 
     def apply(self, frame: Frame) -> list[Outcome]:

@@ -153,7 +153,8 @@ _ALL = (
         posted_at instant, net money, tax money"""),
     _entity("invoice_line", "le_code invoice_no line_no", """
         le_code text, invoice_no text, line_no int, project_code text, qty_s int, rate rate, net money, tax_code text,
-        tax money, cost_centre text""", Reach.KEYED),
+        tax money, cost_centre text"""),
+    _entity("covered_invoice", "le_code invoice_no", "le_code text, invoice_no text"),  # ingest says so, no source
     _entity("coverage", "le_code invoice_no line_no target", """
         le_code text, invoice_no text, line_no int, kind text|TIME_ENTRY|MILESTONE|EXPENSE, target text,
         target_version int, sign int, qty_s int, amount money, project_code text""", Reach.ENTRY),

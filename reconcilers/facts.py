@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import Any, Final
 
 from tieout.reconcilers.changes import NEVER, Change, Op
@@ -20,10 +21,13 @@ TABLE_OF: Final = {
     "assignment": "assignments",
     "time_entry": "timesheets",
     "posted_labour": "timesheets",
-    **dict.fromkeys(("invoice", "coverage", "write_off"), "invoices"),
+    **dict.fromkeys(("invoice", "invoice_line", "coverage", "covered_invoice", "write_off"), "invoices"),
 }
 READS: Final = frozenset(TABLE_OF)
 
+KEY_ALIKE: Final = "idempotency key"
+NET_ALIKE: Final = "customer and net"
+_PLACES_OF_ENTRY: Final = frozenset(("worker_no", "project_code", "work_date", "qty_s"))
 _SHARED_TABLES: Final = ("masters", "rates", "assignments")
 _LAST: Final = ("\U0010ffff", "")  # sorts after every record's identity
 Pair = tuple[str, str]  # project code, worker
@@ -41,9 +45,16 @@ class Facts:
         self.coverage: dict[str, set[str]] = defaultdict(set)  # entry -> coverage keys
         self.write_offs: dict[str, set[str]] = defaultdict(set)  # entry -> write_off keys
         self.invoiced: dict[str, set[str]] = defaultdict(set)  # invoice -> entries it covers
+        self.lines_of_invoice: dict[str, set[str]] = defaultdict(set)  # invoice -> invoice_line keys
+        self.invoices_alike: dict[tuple[str, ...], set[str]] = defaultdict(set)  # what doubles share -> invoices
         self.entries_of_project: dict[str, set[str]] = defaultdict(set)
         self.entries_of_pair: dict[Pair, set[str]] = defaultdict(set)
         self.entries_of_worker: dict[str, set[str]] = defaultdict(set)
+        self.entries_of_day: dict[tuple[str, int], set[str]] = defaultdict(set)  # (worker, work date) -> entries
+        self.entries_alike: dict[tuple[str, str, int, int], set[str]] = defaultdict(set)  # project, worker, day, s
+        self.timed: set[str] = set()  # entries of which any version has a beginning
+        self._likeness: dict[str, set[tuple[str, str, int, int]]] = {}  # entry -> its places in `entries_alike`
+        self._days_of_entry: dict[str, set[tuple[str, int]]] = defaultdict(set)
         self.projects_of_entry: dict[str, set[str]] = defaultdict(set)  # codes any version asserted, unresolved
         self.assignments: dict[Pair, set[str]] = defaultdict(set)
         self.pairs_of_assignment: dict[str, set[Pair]] = defaultdict(set)
@@ -187,6 +198,27 @@ class Facts:
         """Commits after the instant of records that more than one subject shares: (commit, identity)."""
         return self._commits[bisect_right(self._commits, (instant, _LAST)):]
 
+    def days_of_entry(self, key: str) -> Iterator[tuple[str, int]]:
+        """Workers and work dates that any versions of the entry asserted."""
+        yield from self._days_of_entry.get(key, ())
+
+    def twins(self, key: str) -> set[str]:
+        """Other entries that may be the same work: any version has the same project, worker, day and quantity."""
+        found = {other for project, worker, day, qty_s in self._likeness.get(key, ()) for code in self.codes(project)
+                 for other in self.entries_alike.get((code, worker, day, qty_s), ())}
+        return found - {key}
+
+    def doubles(self, invoice: str) -> set[str]:
+        """Other invoices that may say the same: of one idempotency key, or of one customer and net amount."""
+        record = self.records.get(("invoice", invoice))
+        if record is None:
+            return set()
+        nets = {tuple(net) for history in record.histories.values() for net in history.every("net") if net}
+        places: set[tuple[str, ...]] = {(KEY_ALIKE, key) for key in record.said("idempotency_key")}
+        places |= {(NET_ALIKE, customer, str(minor), ccy) for customer in record.said("customer_no")
+                   for minor, ccy in nets}
+        return {other for place in places for other in self.invoices_alike.get(place, ())} - {invoice}
+
     def pairs_of_entry(self, key: str) -> set[Pair]:
         """Projects and workers that any version of the entry named together."""
         return self._pairs_of_entry.get(key, set())
@@ -247,14 +279,22 @@ class Facts:
         if project := asserted.get("project_code"):
             self.projects_of_entry[record.key].add(project)
             self.entries_of_project[project].add(record.key)
-        if worker := asserted.get("worker_no"):
+        if asserted.get("start_at") is not None:
+            self.timed.add(record.key)
+        workers = record.said("worker_no") if asserted.keys() & _PLACES_OF_ENTRY else ()
+        for worker in workers:
             self.entries_of_worker[worker].add(record.key)
-        for system in record.systems():
-            view = record.last(system)
-            if view and view.attributes.get("project_code") and view.attributes.get("worker_no"):
-                pair = (view.attributes["project_code"], view.attributes["worker_no"])
-                self.entries_of_pair[pair].add(record.key)
-                self._pairs_of_entry[record.key].add(pair)
+            for day in record.said("work_date"):
+                self.entries_of_day[worker, day].add(record.key)
+                self._days_of_entry[record.key].add((worker, day))
+            for project in record.said("project_code"):
+                self.entries_of_pair[project, worker].add(record.key)
+                self._pairs_of_entry[record.key].add((project, worker))
+        if workers:
+            places = self._likeness[record.key] = set(product(
+                *map(record.said, ("project_code", "worker_no", "work_date", "qty_s"))))
+            for place in places:
+                self.entries_alike[place].add(record.key)
 
     def _index_labour(self, record: Record, asserted: Any) -> None:
         if origin := asserted.get("origin_ref"):
@@ -267,6 +307,18 @@ class Facts:
             self.coverage[target].add(record.key)
             self.invoiced[f"{asserted.get('le_code')}:{asserted.get('invoice_no')}"].add(target)
             self.entries.add(target)
+
+    def _index_invoice(self, record: Record, asserted: Any) -> None:
+        if asserted.get("idempotency_key"):
+            self.invoices_alike[KEY_ALIKE, asserted["idempotency_key"]].add(record.key)
+        if asserted.keys() & {"customer_no", "net"}:
+            nets = {tuple(net) for history in record.histories.values() for net in history.every("net") if net}
+            for customer in record.said("customer_no"):
+                for minor, ccy in nets:
+                    self.invoices_alike[NET_ALIKE, customer, str(minor), ccy].add(record.key)
+
+    def _index_invoice_line(self, record: Record, asserted: Any) -> None:
+        self.lines_of_invoice[record.key.rpartition(":")[0]].add(record.key)
 
     def _index_write_off(self, record: Record, asserted: Any) -> None:
         if target := asserted.get("target"):
@@ -317,6 +369,8 @@ _INDEXERS: Final = {
     "posted_labour": Facts._index_labour,
     "coverage": Facts._index_coverage,
     "write_off": Facts._index_write_off,
+    "invoice": Facts._index_invoice,
+    "invoice_line": Facts._index_invoice_line,
     "assignment": Facts._index_assignment,
     "rate": Facts._index_rate,
     "contract_line": Facts._index_line,

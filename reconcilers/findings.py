@@ -55,7 +55,8 @@ class Break(NamedTuple):
     worker_no: str | None = None
     urgent: bool = False  # one step more severe than the base
     queue: str | None = None  # overrides the rule's function
-
+    base: int | None = None  # overrides the rule's severity
+    entries: tuple[str, ...] = ()  # the time entries that it names and holds, where the subject is none itself
 
     def to_record(self) -> list[Any]:
         """A JSON list; `from_record` is its inverse."""
@@ -65,7 +66,8 @@ class Break(NamedTuple):
     def from_record(cls, value: list[Any]) -> Break:
         """The break that `to_record` wrote."""
         broke = cls(*value)
-        return broke._replace(grace=Grace(*broke.grace), left=Side(*broke.left), right=Side(*broke.right))
+        return broke._replace(grace=Grace(*broke.grace), left=Side(*broke.left), right=Side(*broke.right),
+                              entries=tuple(broke.entries))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Rule:
 
     code: str
     check_no: str
-    subject: str  # entry, pair, project, opportunity, card
+    subject: str  # entry, pair, work, project, opportunity, card, invoice
     needs: tuple[str, ...]
     find: Callable[[AsOf, str], Iterable[Break]]
     base: Severity
@@ -150,7 +152,7 @@ def severity(world: AsOf, rule: Rule, finding: Finding) -> Severity:
     entity = world.legal_entity(first.le_code)
     project = world.project(first.project_code) if first.project_code else {}
     impact = abs(finding.impact_minor)
-    grade = int(rule.base) + (1 if first.urgent else 0)
+    grade = (first.base or int(rule.base)) + (1 if first.urgent else 0)
     if impact >= entity.materiality_minor:
         grade += 1
     if any(life.found.holds for life in finding.members.values()) and at_cutoff(world, project, finding.deadline):
@@ -182,6 +184,7 @@ def publish(world: AsOf, rule: Rule, finding: Finding, now: int) -> dict[str, An
     function = first.queue or rule.queue
     region = region_of(world, function, first)
     cycles = {life.found.cycle for life in lives}
+    entries = sorted({key for life in lives for key in life.found.entries or (life.subject,)})
     return {
         "finding_id": finding.finding_id, "code": finding.code, "check_no": rule.check_no, "facet": finding.facet,
         "entity": first.entity, "business_key": finding.business_key, "attribute": first.attribute,
@@ -196,7 +199,7 @@ def publish(world: AsOf, rule: Rule, finding: Finding, now: int) -> dict[str, An
         "right_system": first.right.system, "right_value": first.right.value,
         "owner_system": first.left.system, "onset_at": finding.onset, "deadline_at": finding.deadline,
         "opened_at": finding.opened_at, "resolved_at": finding.resolved_at, "resolution": finding.resolution,
-        "entries_count": len(lives), "entries": "|".join(sorted(finding.members)[:_MAX_ENTRIES]),
+        "entries_count": len(entries), "entries": "|".join(entries[:_MAX_ENTRIES]),
         "explanation": _explain(lives), "rule_version": world.policy.rule_version, "updated_at": now,
     }
 

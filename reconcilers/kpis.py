@@ -7,8 +7,9 @@ seconds, minor units of one currency, counts, microseconds.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from tieout.reconcilers import lags
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.outcomes import Outcome, Output
 
@@ -30,6 +31,11 @@ class Cell(NamedTuple):
     work_date: int | None = None
     source: str | None = None
     object: str | None = None
+
+
+MEAN: Final = "MEAN"
+BUCKET: Final = "BUCKET"  # cells of which percentiles are made when they are read
+OWN_MONEY: Final = frozenset(("INVOICE_DUPLICATE",))  # checks on entries with an impact beside what is unbilled
 
 
 class Amount(NamedTuple):
@@ -98,7 +104,42 @@ class Cells:
 
 
 def of_entry(row: Mapping[str, Any]) -> dict[Cell, Amount]:
-    """K1, K2, K4 and K7: what a row of `time_entry.state` contributes."""
+    """K1, K2, K4 to K7: what a row of `time_entry.state` contributes."""
+    return {**_unbilled(row), **dict(_time_to_bill(row)), **dict(_approval(row))}
+
+
+def _time_to_bill(row: Mapping[str, Any]) -> Iterator[tuple[Cell, Amount]]:
+    """K5: one sample an entry, weighted by its billed seconds; a credit takes it back."""
+    if row["billed_s"] <= 0 or row["invoiced_at"] is None:
+        return
+    yield from _lag(row, "time_to_bill", "lag_d", lags.lag_s(row["worked_at"], row["invoiced_at"]), row["billed_s"])
+    for stage, start, end in lags.STAGES:
+        lag = lags.lag_s(row[start], row[end])
+        if lag is not None:
+            cell = Cell("time_to_bill_stages", "lag_d", MEAN, state=stage, **_place(row))
+            yield cell, Amount(lag * row["billed_s"], row["billed_s"])
+
+
+def _approval(row: Mapping[str, Any]) -> Iterator[tuple[Cell, Amount]]:
+    """K6: from the first submission to the last approval, by the clock on the wall and in business hours."""
+    if row["approved_s"]:
+        wall = lags.lag_s(row["submitted_at"], row["approved_at"])
+        yield from _lag(row, "approval_latency", "lag_h", wall, row["approved_s"])
+        yield from _lag(row, "approval_latency_business", "lag_h", row["approval_business_s"], row["approved_s"])
+
+
+def _lag(row: Mapping[str, Any], kpi: str, unit: str, lag: int | None, weight: int) -> Iterator[tuple[Cell, Amount]]:
+    """The sample of a lag: for the mean, and in its bucket for the percentiles."""
+    if lag is not None:
+        yield Cell(kpi, unit, MEAN, **_place(row)), Amount(lag * weight, weight)
+        yield Cell(kpi, unit, BUCKET, object=f"{lags.bucket_of(lag):02}", **_place(row)), Amount(weight)
+
+
+def _place(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("le_code", "region", "practice", "project_code", "billing_cycle_id")}
+
+
+def _unbilled(row: Mapping[str, Any]) -> dict[Cell, Amount]:
     if not row["unbilled_s"]:
         return {}
     dims = {name: row[name] for name in ("le_code", "region", "practice", "project_code", "billing_cycle_id", "state")}

@@ -80,12 +80,16 @@ class Lives:
         self.open_on: dict[str, set[LifeKey]] = {}  # subject -> its open lives
         self.of_subject: dict[tuple[str, str], set[LifeKey]] = {}  # (kind, subject) -> its lives
         self._unknown = NOTHING_UNKNOWN
+        self.naming: dict[str, set[LifeKey]] = {}  # entry -> lives on other subjects that name it, pending or open
+        self.renamed: set[str] = set()  # entries that came to be named, or are no longer, or whose holds may differ
+        self.released: dict[str, int] = {}  # entry -> when the last hold on it was lifted
         self.healed: dict[str, int] = {}  # code -> differences that healed within their grace
         self.dirty_lives: set[LifeKey] = set()
         self._written: set[LifeKey] = set()  # lives that the changelog has a row of
         self.dirty_findings: set[FindingKey] = set()
         self.dues: dict[tuple[str, str], dict[str, tuple[int, ...]]] = {}  # (kind, subject) -> code -> instants to come
         self.dirty_dues: set[tuple[str, str]] = set()
+        self.dirty_released: set[str] = set()
 
     def touch(self, kind: str, subject: str, instant: int) -> None:
         """Something about the subject changed at the instant."""
@@ -180,6 +184,7 @@ class Lives:
             lane.push(life.deadline, life.subject)
             self.dirty_lives.add(key)
         if life.found != broke:
+            self._name(key, life.found.entries, broke.entries)
             life.found = broke
             self.dirty_lives.add(key)
             if life.is_open:
@@ -206,8 +211,17 @@ class Lives:
         self.lives[key] = life
         self.of_subject.setdefault((key[3], key[2]), set()).add(key)
         self.groups.setdefault((key[0], key[1], life.found.business_key), {})[life.subject] = life
+        self._name(key, (), life.found.entries)
         self.dirty_lives.add(key)
         return life
+
+    def _name(self, key: LifeKey, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+        """Keep track of which entries a life names."""
+        for entry in before:
+            self.naming[entry].discard(key)
+        for entry in after:
+            self.naming.setdefault(entry, set()).add(key)
+        self.renamed.update(before, after)
 
     def _finding(self, life: Life) -> tuple[FindingKey, Finding]:
         key = (life.rule.code, life.found.facet, life.found.business_key)
@@ -223,6 +237,7 @@ class Lives:
 
     def _open(self, key: LifeKey, life: Life, world: AsOf, opened_at: int) -> Step:
         life.is_open = True
+        self.renamed.update(life.found.entries)
         self.dirty_lives.add(key)
         self.open_on.setdefault(life.subject, set()).add(key)
         _, finding = self._finding(life)
@@ -247,6 +262,7 @@ class Lives:
 
     def _end(self, key: LifeKey, at: int) -> Iterator[Step]:
         life = self.lives.pop(key)
+        self._name(key, life.found.entries, ())
         self.of_subject[key[3], key[2]].discard(key)
         group = self.groups[key[0], key[1], life.found.business_key]
         del group[life.subject]
@@ -258,6 +274,8 @@ class Lives:
                 self.healed[life.rule.code] = self.healed.get(life.rule.code, 0) + 1
             return
         self.open_on[life.subject].discard(key)
+        if life.rule.hold and life.found.holds:
+            self.release(life.found.entries or ((life.subject,) if key[3] == "entry" else ()), at)
         _, finding = self._finding(life)
         if finding.left_at != at:
             finding.left_at, finding.left = at, {}
@@ -269,6 +287,13 @@ class Lives:
             finding.resolution = "the systems agree again"
             finding.members |= finding.left
             yield Step(life.rule, finding, "RESOLVED_AUTO", at, finding.resolution)
+
+    def release(self, entries: Iterable[str], at: int) -> None:
+        """A hold on the entries was lifted."""
+        for entry in entries:
+            self.released[entry] = max(at, self.released.get(entry, at))
+            self.dirty_released.add(entry)
+            self.renamed.add(entry)
 
     # -- changelog -------------------------------------------------------------------------------
 
@@ -295,6 +320,8 @@ class Lives:
     def restore_life(self, value: list[Any]) -> None:
         """Take up what `drain_lives` wrote."""
         code, facet, subject, kind, found, onset, until, is_open = value
+        if (code, kind) not in self.rules:
+            return  # the firm has switched the check off since
         broke = Break.from_record(found)
         rule = self._rule_of(code, kind, facet)
         self._written.add(key := (code, facet, subject, kind))
@@ -304,6 +331,11 @@ class Lives:
         """Take up what `finding_record` wrote."""
         finding = Finding(*value)
         self.findings[finding.code, finding.facet, finding.business_key] = finding
+
+    def restore_release(self, value: list[Any]) -> None:
+        """Take up an entry and when the last hold on it was lifted."""
+        entry, at = value
+        self.released[entry] = at
 
     def reindex(self) -> None:
         """After the last row: members, open subjects and due points follow from the lives."""

@@ -16,11 +16,15 @@ class Output(StrEnum):
     BILLING_DECISION = "billing_decision.events"  # READY, HELD[reasons], … whenever an entry's state changes
     KPI_STATE = "kpi.state"  # KPI cells, by KPI, dimensions, axis and partition
     SOURCE_STATE = "source.state"  # watermark, counts and state of each source object
+    STANDING = "standing.state"  # internal: what the worker axis says about a time entry, for the entry's home
 
     __hash__ = str.__hash__  # the one of enums is written in Python, and every outcome is looked up several times
 
 
-STATE_OUTPUTS = (Output.FINDING_STATE, Output.TIME_ENTRY_STATE, Output.KPI_STATE, Output.SOURCE_STATE)
+STATE_OUTPUTS = (Output.FINDING_STATE, Output.TIME_ENTRY_STATE, Output.KPI_STATE, Output.SOURCE_STATE,
+                 Output.STANDING)
+
+PUBLISHED = tuple(output for output in Output if output is not Output.STANDING)  # what readers are told
 
 
 class Outcome(NamedTuple):

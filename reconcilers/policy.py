@@ -33,6 +33,7 @@ class Policy:
     """A firm's decisions. Seconds are `_s`, basis points `_bp`, minor units `_minor`."""
 
     version: int = 1
+    checks_off: tuple[str, ...] = ()  # codes of checks that the firm does not want
     ownership: ownership.Ownership = field(default_factory=ownership.default)
     day_s: int = 27_000  # a working day where no calendar row says otherwise
     default_tz: str = "UTC"  # of a legal entity that states none
@@ -45,6 +46,9 @@ class Policy:
     plan_tolerance_bp: int = 500
     rate_hold_bp: int = 100  # a rate that differs by more holds its entries
     rate_hold_major: int = 50  # so does a group whose impact is larger, in major units
+    excess_bp: int = 11_000  # time logged beyond this share of the plan is check 30's
+    day_limit_s: int = 57_600  # billable time of a worker on one day beyond which something is counted twice: 16 h
+    double_days: int = 35  # entries made further apart are not taken for the same work
     materiality_minor: int = 1_000_000  # of a legal entity that states none
     planned_rate_days: int = 10  # how far ahead check 21 looks for assignments without a rate
     flap_days: int = 7  # a finding that returns within it continues its episode
@@ -77,6 +81,8 @@ class Policy:
             raise PolicyError(problems)
         if "ownership" in values:
             values["ownership"] = ownership.from_table(values["ownership"])
+        if "checks_off" in values:
+            values["checks_off"] = tuple(values["checks_off"])
         if "calendar" in values:
             values["calendar"] = _calendar(values["calendar"])
         for name, default in (("required_systems", _required()), ("stale_after_s", _limits())):
@@ -91,6 +97,9 @@ def _problem(name: str, value: Any, expected: Any) -> list[str]:
             return [f"policy.{name}: found {value!r}, expected {expected.__name__}"]
         if expected is int and value < 0:
             return [f"policy.{name}: {value} is below the minimum 0"]
+    elif name == "checks_off":
+        if not isinstance(value, list | tuple) or not all(isinstance(code, str) for code in value):
+            return [f"policy.{name}: found {value!r}, expected a list of codes of checks, e.g. [\"TIME_MISSING\"]"]
     elif not isinstance(value, Mapping):
         return [f"policy.{name}: found {value!r}, expected a table"]
     return []

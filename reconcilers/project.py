@@ -20,8 +20,8 @@ from tieout.reconcilers.objects import Object, is_of_object
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
 from tieout.reconcilers.quantities import exponent
-from tieout.reconcilers.routing import partition_of
-from tieout.reconcilers.rules import RULES
+from tieout.reconcilers.routing import COVERED, STANDING, partition_of
+from tieout.reconcilers.rules import RULES, in_force
 from tieout.reconcilers.timeline import FOREVER, local_day
 from tieout.reconcilers.unknown import Unknown, systems_of
 from tieout.reconcilers.watermarks import Watermarks
@@ -29,6 +29,8 @@ from tieout.reconcilers.watermarks import Watermarks
 _NAMESPACE: Final = uuid5(NAMESPACE_URL, "tieout:decision")
 _GUARDED: Final = ("TIME", "PSA", "ERP", "SCHED")  # whose staleness keeps an entry from being READY
 RowKey = tuple[str, str]  # entry, project
+Told = tuple[str, bool, bool, int | None]  # version, held, pending, when the last hold was lifted
+_FREE: Final[Told] = ("", False, False, None)
 
 
 def _minds_staleness(row: dict[str, Any]) -> bool:
@@ -39,12 +41,15 @@ def _minds_staleness(row: dict[str, Any]) -> bool:
 class ProjectState:
     """Facts, lives, entry rows and cells of one partition of the project axis."""
 
+    axis = Axis.PROJECT
+    rules = RULES
+
     def __init__(self, partition: int, partitions: int, policy: Policy) -> None:
         self.partition, self.partitions, self.policy = partition, partitions, policy
         self.facts = Facts()
         self.marks = Watermarks()
-        self.lives = Lives(RULES, self.is_home)
-        self.cells = Cells(Axis.PROJECT, partition)
+        self.lives = Lives(in_force(self.rules, policy), self.is_home)
+        self.cells = Cells(self.axis, partition)
         self.counts: dict[str, dict[str, int]] = {}  # source|object -> applied, duplicate, stale
         self.rows: dict[str, dict[RowKey, dict[str, Any]]] = {}  # entry -> its published rows
         self._frame = ""  # the one that is being applied: producer and number
@@ -56,6 +61,8 @@ class ProjectState:
         self._counted: dict[str, Contribution] = {}  # pair -> what it was counted as
         self._dirty_counts: set[tuple[str, str]] = set()  # (kind, subject) of which that changed
         self._suppressed: dict[FindingKey, tuple[str, str]] = {}  # published as SUPPRESSED: id, fingerprint of the row
+        self.standings: dict[str, Told] = {}  # entry -> what the worker axis says about it
+        self._dirty_standings: set[str] = set()
         self._dirty_records: set[tuple[str, str]] = set()
         self._dirty_entries: set[str] = set()
         self._dirty_pairs: set[str] = set()
@@ -64,7 +71,7 @@ class ProjectState:
         """Whether this partition speaks for the subject; entries live only here anyway."""
         if kind == "entry":
             return True
-        key = subject.rpartition("|")[0] if kind == "pair" else subject
+        key = subject.rpartition("|")[0] if kind in ("pair", "work") else subject
         return partition_of(key, self.partitions) == self.partition
 
     def _world(self, instant: int, clock: int | None = None) -> AsOf:
@@ -78,11 +85,13 @@ class ProjectState:
         self._frame = f"{frame.producer}/{frame.number}"
         for change in frame.changes:
             self._put_object(change) if is_of_object(change) else self._put(change)
-        self._unknown = Unknown.of(self.facts)
+        self._unknown = Unknown.of(self.facts, self._bearing)
         self._note_clock()
         live = self._world(FOREVER, self.marks.now_us)
         steps = self.lives.advance(self.marks, self._world, self._unknown)
         yield from self._publish_steps(steps, live)
+        self._dirty_entries |= self.lives.renamed
+        self.lives.renamed.clear()
         yield from self._publish_entries(live)
         self._count_pairs(live)
 
@@ -94,14 +103,26 @@ class ProjectState:
         lowest = self.marks.lowest()
         yield from self.cells.changed(self.marks.now_us, None if lowest == NEVER else lowest)
 
+    def _take_standing(self, change: Change) -> None:
+        """What the worker axis says about an entry: the newest word counts."""
+        known = self.standings.get(change.key)
+        if known is None or change.seq > known[0]:
+            said = change.asserted
+            self.standings[change.key] = (change.seq, said["held"], said["pending"], said["released_at"])
+            self._dirty_standings.add(change.key)
+            self._dirty_entries.add(change.key)
+
     def _put(self, change: Change) -> None:
-        before = affected.by(self.facts, change)
+        if change.entity == STANDING:
+            self._take_standing(change)
+            return
+        before = self._bearing(affected.by(self.facts, change))
         record, verdict, deleted_at = self.facts.put(change)
         self._count(change, verdict)
         if verdict == "duplicate":
             return
         self._dirty_records.add((record.entity, record.key))
-        after = affected.by(self.facts, change)
+        after = self._bearing(affected.by(self.facts, change))
         for kind, subject in before | after:
             for instant in (change.commit_us, *deleted_at):
                 self._touch(kind, subject, instant)
@@ -110,6 +131,9 @@ class ProjectState:
         for kind, subject in after - before if later else ():
             for commit in later:
                 self._touch(kind, subject, commit)
+        if change.op is Op.REKEY or change.entity == "alias":
+            for kind, subject, commit in affected.by_rename(self.facts, before | after, change.commit_us):
+                self.lives.touch(kind, subject, commit)
 
     def _put_object(self, change: Change) -> None:
         """What happened to a whole object changes each of its records that it deletes."""
@@ -118,7 +142,7 @@ class ProjectState:
             self._count(change, verdict)
         for record, instants in deleted:
             self._dirty_records.add((record.entity, record.key))
-            for kind, subject in affected.of_record(self.facts, record):
+            for kind, subject in self._bearing(affected.of_record(self.facts, record)):
                 for instant in instants:
                     self._touch(kind, subject, instant)
 
@@ -132,13 +156,20 @@ class ProjectState:
         elif kind != "project" and not self.is_home(kind, subject):
             return
         self.lives.touch(kind, subject, instant)
-        for later in affected.later_commits(self.facts, kind, subject, instant):
+        for later in self._later(kind, subject, instant):
             self.lives.touch(kind, subject, later)
 
+    def _bearing(self, found: set[affected.Subject]) -> set[affected.Subject]:
+        """Subjects of this axis among, or because of, those that were found."""
+        return found
+
+    def _later(self, kind: str, subject: str, instant: int) -> set[int]:
+        return affected.later_commits(self.facts, kind, subject, instant)
+
     def _count(self, change: Change, verdict: str) -> None:
-        if (not change.key or ENTITIES[change.entity].reach is Reach.BROADCAST) and (
-                partition_of(change.key, self.partitions) != self.partition):
-            return  # every partition has it; one counts it
+        if change.entity == COVERED or ((not change.key or ENTITIES[change.entity].reach is Reach.BROADCAST) and (
+                partition_of(change.key, self.partitions) != self.partition)):
+            return  # no source sent it; every partition has it, and one counts it
         totals = self.counts.setdefault(f"{change.source}|{change.entity}", {"APPLIED": 0, "DUPLICATE": 0, "STALE": 0})
         totals[verdict.upper()] += 1
 
@@ -165,7 +196,8 @@ class ProjectState:
         """What waits for stale sources, published anew; what no longer waits has opened or never existed."""
         live = self._world(FOREVER, self.marks.now_us)
         self._count_cost(live)
-        found = dict(suppressed.find(live, self.lives, RULES, self._pending, self._waits_for, self.marks.now_us)
+        rules = self.lives.rules.values()
+        found = dict(suppressed.find(live, self.lives, rules, self._pending, self._waits_for, self.marks.now_us)
                      if self._stale or self._unknown.subjects else ())
         fresh = {key: (row["finding_id"], suppressed.fingerprint(row)) for key, row in found.items()}
         for key, (name, _) in sorted(self._suppressed.items(), key=repr):
@@ -182,7 +214,10 @@ class ProjectState:
     def _count_cost(self, live: AsOf) -> None:
         behind = {*stale_sources(self.policy, self.marks), *self._unknown.sources("entry")}
         blamed = sorted(source for source in behind if source.partition("/")[0] in _GUARDED)
-        self.cells.give("unevaluated", suppressed.cost(live, sorted(self._pending), blamed) if blamed else {})
+        self.cells.give("unevaluated", self._cost(live, blamed) if blamed else {})
+
+    def _cost(self, live: AsOf, blamed: list[str]) -> Mapping[Cell, Amount]:
+        return suppressed.cost(live, sorted(self._pending), blamed)
 
     # -- findings --------------------------------------------------------------------------------
 
@@ -249,10 +284,22 @@ class ProjectState:
             life = self.lives.lives[life_key]
             if life_key[3] == "entry" and life.rule.hold and (life.found.holds or self._group_holds(life_key)):
                 holds.add(life.rule.hold)
-        for lane in self.lives.by_subject["entry"]:
+        for lane in self.lives.by_subject.get("entry", ()):
             for rule in lane.rules:
                 pending = pending or any(broke.holds and (rule.code, broke.facet, key, "entry") not in open_here
                                          for broke in rule.find(live, key))
+        for life_key in self.lives.naming.get(key, ()):
+            life = self.lives.lives[life_key]
+            if life.rule.hold and life.found.holds:
+                if life.is_open:
+                    holds.add(life.rule.hold)
+                else:
+                    pending = True
+        _, held, waits, lifted = self.standings.get(key, _FREE)
+        if held:
+            holds.add("H17")
+        pending = pending or waits
+        released = max((at for at in (lifted, self.lives.released.get(key)) if at is not None), default=None)
         for life_key in (key for code in self.facts.codes(project_code)
                          for key in self.lives.of_subject.get(("project", code), ())):
             if self.lives.lives[life_key].is_open:
@@ -261,7 +308,7 @@ class ProjectState:
                 pending = True
         if not holds and not pending and self._waits_for(key).intersection(_GUARDED):
             holds.add("H19")
-        return billing.Standing(billing.ordered(holds), pending)
+        return billing.Standing(billing.ordered(holds), pending, released)
 
     def _group_holds(self, life_key: tuple[str, str | None, str, str]) -> bool:
         """A rate that differs little holds its entries when the group's money is large."""
@@ -275,7 +322,7 @@ class ProjectState:
     def _publish_rows(self, key: str, rows: list[dict[str, Any]]) -> Iterator[Outcome]:
         known = self.rows.setdefault(key, {})
         fresh = {(row["entry_key"], row["project_code"]): row for row in rows}
-        codes = sorted({life_key[0] for life_key in self.lives.open_on.get(key, ()) if life_key[3] == "entry"})
+        codes = self._codes_on(key)
         if codes != self._codes.get(key, []):
             self._codes[key] = codes
             self._dirty_counts.add(("entry", key))
@@ -295,6 +342,14 @@ class ProjectState:
                 now = self.marks.now_us
                 yield Outcome(Output.TIME_ENTRY_STATE, "|".join(place), {**row, "updated_at": now, "version": now})
                 yield from self._decide(row, before, now)
+
+    def _codes_on(self, key: str) -> list[str]:
+        """Codes of open differences that expose the entry's money; sorted."""
+        codes = {life_key[0] for life_key in self.lives.open_on.get(key, ())
+                 if life_key[3] == "entry" and life_key[0] not in kpis.OWN_MONEY}
+        codes |= {"TIME_DUPLICATE"} if self.standings.get(key, _FREE)[1] else set()
+        codes |= {life_key[0] for life_key in self.lives.naming.get(key, ()) if self.lives.lives[life_key].is_open}
+        return sorted(codes)
 
     def _decide(self, row: dict[str, Any], before: dict[str, Any] | None, now: int) -> Iterator[Outcome]:
         if before and (before["state"], before["holds"], before["unbilled_minor"]) == (
@@ -364,11 +419,16 @@ class ProjectState:
                 if lane:
                     lane.frontier = frontier
         elif table == "findings":
-            self.lives.restore_finding(value[1:]) if value[0] == "F" else self.lives.restore_life(value[1:])
+            kind, *row = value
+            {"F": self.lives.restore_finding, "L": self.lives.restore_life, "R": self.lives.restore_release,
+             "S": self._restore_standing}[kind](row)
         elif table == "counts":
             self._restore_counts(*value)
         else:
             self.facts.restore(value)
+
+    def _restore_standing(self, row: list[Any]) -> None:
+        self.standings[row[0]] = (row[1], row[2], row[3], row[4])
 
     def _restore_counts(self, kind: str, version: int, subject: str, dues: dict[str, list[int]], *said: Any) -> None:
         """Take up what was published of a subject; of another version nothing, so that it is worked out anew."""
@@ -399,7 +459,7 @@ class ProjectState:
         """
         self.facts.reindex(self._horizon())
         self.lives.reindex()
-        self._unknown = Unknown.of(self.facts)
+        self._unknown = Unknown.of(self.facts, self._bearing)
         self._stale = self._waited_for()
         self._day = local_day(self.marks.now_us) if self.marks.now_us != NEVER else None
         live = self._world(FOREVER, self.marks.now_us)
@@ -423,13 +483,14 @@ class ProjectState:
         `unknown`: subjects by kind of which no due points are remembered.
         """
         passed = {kind: min(lane.frontier for lane in lanes) for kind, lanes in self.lives.by_subject.items()}
+        passed["entry"] = min(passed.get(kind, FOREVER) for kind in ("entry", "day"))  # days are made of entries
         behind = {entity: min((passed.get(kind, FOREVER) for kind in kinds), default=FOREVER)
                   for entity, kinds in affected.KINDS.items()}
         for (entity, _), record in self.facts.records.items():
             horizon = behind.get(entity, FOREVER)
             if commits := {version.commit_us for version in record.versions() if version.commit_us > horizon}:
-                for kind, subject in affected.of_record(self.facts, record):
-                    if kind in ("entry", "project") or self.is_home(kind, subject):
+                for kind, subject in self._bearing(affected.of_record(self.facts, record)):
+                    if kind == "project" or self.is_home(kind, subject):
                         for commit in commits:
                             self._requeue_point(kind, subject, commit)
         self.lives.requeue_dues()
@@ -450,7 +511,7 @@ class ProjectState:
     def _pairs(self) -> set[str]:
         """Pairs that this partition speaks for."""
         found = {subject for pair in self.facts.assignments for subject in affected.of_pair(self.facts, pair)}
-        return {subject for kind, subject in found if self.is_home(kind, subject)}
+        return {subject for kind, subject in found if kind == "pair" and self.is_home(kind, subject)}
 
     def _horizon(self) -> int:
         """The instant that every lane has passed."""
@@ -472,6 +533,12 @@ class ProjectState:
         for kind, subject in sorted(self._dirty_counts | self.lives.dirty_dues):
             if subject in (self.rows if kind == "entry" else self._counted):
                 yield "counts", f"{kind}|{subject}", self._counts_record(kind, subject)
+        for entry in sorted(self.lives.dirty_released):
+            yield "findings", f"R|{entry}", ["R", entry, self.lives.released[entry]]
+        for entry in sorted(self._dirty_standings):
+            yield "findings", f"S|{entry}", ["S", entry, *self.standings[entry]]
+        self._dirty_standings.clear()
+        self.lives.dirty_released.clear()
         self.facts.forget(horizon)
         self._dirty_records.clear()
         self._dirty_counts.clear()

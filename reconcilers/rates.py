@@ -118,6 +118,13 @@ def _choose(world: AsOf, ask: Question, basis: int, candidates: list[Candidate],
     return Resolution(taken.rate, taken.ref, taken.level, basis, None, ambiguous, tuple(candidates), estimate, taken)
 
 
+def tied(found: Resolution) -> list[Candidate]:
+    """Candidates that match as well as the one that was taken, the lowest rate first."""
+    taken = found.row
+    return [] if taken is None else [row for row in found.candidates if (row.level, row.matched, row.rate.ccy) == (
+        taken.level, taken.matched, taken.rate.ccy)]
+
+
 def _expired(rows: list[_Row], basis: int, world: AsOf) -> bool:
     return any(row.effective_to <= basis and (row.candidate.level < LIST_LEVEL or world.policy.bill_from_list)
                for row in rows)
@@ -207,7 +214,10 @@ def _assignment_rates(world: AsOf, staffing: list[Staffing]) -> list[_Row]:
 
 
 def _in_force(rows: list[_Row], basis: int) -> list[_Row]:
-    """Rows in force on the day: within one scope and set of dimensions, the row that began last replaces the others."""
+    """Rows in force on the day: within one scope and set of dimensions, the row that began last replaces the others.
+
+    Only open-ended ones: a row whose end is stated holds until then, and beside a later one it is ambiguous.
+    """
     groups: dict[tuple[Any, ...], list[_Row]] = {}
     for row in rows:
         if row.candidate.effective_from <= basis < row.effective_to:
@@ -216,7 +226,7 @@ def _in_force(rows: list[_Row], basis: int) -> list[_Row]:
     current = []
     for group in groups.values():
         latest = max(row.candidate.effective_from for row in group)
-        current += [row for row in group if row.candidate.effective_from == latest]
+        current += [row for row in group if row.candidate.effective_from == latest or row.effective_to < FOREVER]
     return current
 
 

@@ -57,6 +57,11 @@ def instant_of(day: int, minute: int = 0, tz: str | None = None) -> int:
     return (local.replace(tzinfo=zone(tz)) - _EPOCH) // timedelta(microseconds=1)
 
 
+def day_length_s(day: int, tz: str | None = None) -> int:
+    """Seconds of a civil day in a zone: 23, 24 or 25 hours where clocks are changed."""
+    return (instant_of(day + 1, 0, tz) - instant_of(day, 0, tz)) // SECOND
+
+
 def _moment(instant: int) -> datetime:
     return _EPOCH + timedelta(microseconds=instant)
 
@@ -128,6 +133,15 @@ class BusinessCalendar(NamedTuple):
                 return start + left
             left -= end - start
         raise AssertionError("unreachable: openings never end")
+
+    def between(self, since: int, until: int, tz: str | None) -> int:
+        """Microseconds of business time from one instant to another; 0 if the second is earlier."""
+        found = 0
+        for start, end in self._openings(since, tz):
+            if start >= until:
+                break
+            found += min(end, until) - start
+        return found
 
     def _openings(self, instant: int, tz: str | None) -> Iterator[tuple[int, int]]:
         day = local_day(instant, tz)

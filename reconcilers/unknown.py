@@ -7,7 +7,7 @@ ever concluded from the emptiness that a gap leaves.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,14 +37,14 @@ class Unknown:
     subjects: dict[tuple[str, str], list[tuple[str, Span]]] = field(default_factory=dict)  # -> (system, span)
 
     @classmethod
-    def of(cls, facts: Facts) -> Unknown:
-        """Work it out; cheap where nothing is or was unknown."""
+    def of(cls, facts: Facts, bearing: Callable[[set[affected.Subject]], set[affected.Subject]]) -> Unknown:
+        """Work it out, for the subjects of an axis; cheap where nothing is or was unknown."""
         holes = tuple(_Hole(*place, span) for place, of_object in facts.objects.items()
                       for _, span in of_object.unknown())
         subjects: dict[tuple[str, str], list[tuple[str, Span]]] = {}
         for identity in facts.gapped:
             record = facts.records[identity]
-            for subject in affected.of_record(facts, record):
+            for subject in bearing(affected.of_record(facts, record)):
                 subjects.setdefault(subject, []).extend(record.gaps())
         return cls(holes, subjects)
 

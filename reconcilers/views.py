@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
+from tieout.reconcilers import marks
 from tieout.reconcilers.changes import Change, Op
 from tieout.reconcilers.objects import Span, Sweep
 from tieout.reconcilers.timeline import FOREVER
@@ -135,12 +136,20 @@ class History:
                 if version.asserted[attribute] != value:
                     since = None
                 elif since is None:
-                    since = version.commit_us
+                    since = version.asserted.get(marks.MARKS, {}).get(attribute, version.commit_us)
         return since
+
+    def marks(self, instant: int = FOREVER) -> dict[str, int]:
+        """Instants of the record's life until `instant`, see `marks.py`."""
+        return marks.of_versions(version for version in self._versions if version.commit_us <= instant)
 
     def said(self, attribute: str, instant: int) -> set[Any]:
         """Every value that was asserted for an attribute until the instant."""
         return {v.asserted[attribute] for v in self._versions if v.commit_us <= instant and attribute in v.asserted}
+
+    def every(self, attribute: str, instant: int = FOREVER) -> Iterable[Any]:
+        """Every value that was asserted for an attribute until the instant, in order; for values that are lists."""
+        return [v.asserted[attribute] for v in self._versions if v.commit_us <= instant and attribute in v.asserted]
 
     def fold(self, horizon: int) -> None:
         """Merge the versions that nobody will ask for any more: all below the newest one at or before `horizon`.
@@ -155,7 +164,8 @@ class History:
             return
         view = _merge(older)
         assert view is not None
-        base = Version(older[-1].seq, older[-1].commit_us, view.deleted, {**view.attributes, _FOLDED: True})
+        kept = {_FOLDED: True, marks.MARKS: marks.of_versions(older)}
+        base = Version(older[-1].seq, older[-1].commit_us, view.deleted, {**view.attributes, **kept})
         self._versions[: len(older)] = [base]
 
     def to_record(self) -> list[list[Any]]:
@@ -244,6 +254,20 @@ class Record:
         """All versions of all sources."""
         for history in self.histories.values():
             yield from history.versions()
+
+    def said(self, attribute: str, instant: int = FOREVER) -> set[Any]:
+        """Every value that any source ever asserted for an attribute until the instant, less null."""
+        found = {value for history in self.histories.values() for value in history.said(attribute, instant)}
+        return found - {None}
+
+    def marks(self, system: str, instant: int = FOREVER) -> dict[str, int]:
+        """The instants of its life at a system, each the earliest of its sources."""
+        found: dict[str, int] = {}
+        for (source, _), history in self.histories.items():
+            if source.partition("/")[0] == system:
+                for name, at in history.marks(instant).items():
+                    found[name] = min(at, found.get(name, at))
+        return found
 
     def commits(self) -> list[int]:
         """All commit instants, in no order."""

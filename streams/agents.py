@@ -18,11 +18,11 @@ from tieout.streams.checkpoint import Checkpointer
 from tieout.streams.clock import monotonic_s, now_us
 from tieout.streams.downstream import Downstream
 from tieout.streams.frames import decode
-from tieout.streams.handover import AXES, Handover, end_process
+from tieout.streams.handover import Handover, end_process
 from tieout.streams.metrics import counter, gauge, histogram
 from tieout.streams.shards import Shard, Verdict
 from tieout.streams.tables import Place
-from tieout.streams.topics import changes_topic
+from tieout.streams.topics import AXES, changes_topic
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from tieout.reconcilers.entities import Axis
-from tieout.reconcilers.outcomes import Output
+from tieout.reconcilers.outcomes import PUBLISHED
 from tieout.streams.pressure import GroupProgress, Partition, Standing
 from tieout.streams.simulate.facts import TOPICS
 from tieout.streams.topics import changes_topic, output_topic
@@ -25,8 +25,9 @@ class Gauges:
         wide = range(settings.kafka.partitions)
         self._reads: dict[str, list[Partition]] = {
             "ingest": _RAW,
-            "worker": [*((changes_topic(Axis.PROJECT), number) for number in wide), (changes_topic(Axis.CONTROL), 0)],
-            "sink": [(output_topic(output), number) for output in Output for number in wide],
+            "worker": [*((changes_topic(axis), number) for axis in (Axis.PROJECT, Axis.WORKER) for number in wide),
+                       (changes_topic(Axis.CONTROL), 0)],
+            "sink": [(output_topic(output), number) for output in PUBLISHED for number in wide],
         }
         groups: tuple[Role, ...] = ("ingest", "worker", "sink")
         self._progress: dict[str, GroupProgress] = {

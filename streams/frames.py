@@ -74,18 +74,21 @@ class Framer:
         self._numbers: dict[tuple[Axis, int], int] = defaultdict(int)
         self._before: Moment | None = None
 
-    def frames(self, changes: Mapping[int, Sequence[Change]], moment: Moment, control: Sequence[Change] = (),
-               tallies: Sequence[Tally] = ()) -> list[Outgoing]:
-        """One frame or more for each project partition, then those for control.
+    def frames(
+        self, changes: Mapping[int, Sequence[Change]], moment: Moment, by_worker: Mapping[int, Sequence[Change]],
+        control: Sequence[Change] = (), tallies: Sequence[Tally] = (),
+    ) -> list[Outgoing]:
+        """One frame or more for each partition of the project and the worker axis, then those for control.
 
         Only the last frame of a partition states the new moment: the changes that it speaks of are all before it.
         """
         before = self._before or moment._replace(watermarks={}, fresh=())
         out: list[Outgoing] = []
-        for partition in range(self.partitions):
-            *full, last = self._chunks(changes.get(partition, ()))
-            out += [self._frame(Axis.PROJECT, partition, before, chunk) for chunk in full]
-            out.append(self._frame(Axis.PROJECT, partition, moment, last))
+        for axis, of_axis in ((Axis.PROJECT, changes), (Axis.WORKER, by_worker)):
+            for partition in range(self.partitions):
+                *full, last = self._chunks(of_axis.get(partition, ()))
+                out += [self._frame(axis, partition, before, chunk) for chunk in full]
+                out.append(self._frame(axis, partition, moment, last))
         *full, last = self._chunks(control)
         out += [self._frame(Axis.CONTROL, 0, before, chunk) for chunk in full]
         out.append(self._frame(Axis.CONTROL, 0, moment, last, tallies))

@@ -22,11 +22,10 @@ from tieout.streams.metrics import counter, forget, gauge, histogram
 from tieout.streams.settings import Settings
 from tieout.streams.shards import Reconciler, Shard
 from tieout.streams.tables import Place, Restored, RestoreError, Watch, collector_off, restore
-from tieout.streams.topics import changes_topic
+from tieout.streams.topics import AXES, changes_topic
 
 log = logging.getLogger(__name__)
 
-AXES: Final = (Axis.PROJECT, Axis.CONTROL)  # those that have rules
 EXIT_AGAIN: Final = 70  # start me again: everything needed is in the last checkpoint
 _RESTORES_AT_ONCE: Final = 8  # each waits for the broker most of the time
 _BROKER_S: Final = 15.0

@@ -8,6 +8,8 @@ What is learned is kept as rows of one map, `tieout.xref.v1`, each row a text ke
     root|<code>                      the first code of a re-keyed project: old and new go to one partition
     from|<source>|<topic>            a source that was met in a topic, where the configuration names another one
     gap|<entity>|<source>|<subject>  a record that its source lost changes of, once: whatever follows is told to all
+    worker|<entry>                   the worker whose partition of the worker axis has a time entry, for ever
+    cover|<invoice>                  the first commit, in microseconds, at which it was known what an invoice covers
 
 A change that cannot be placed yet *needs* a row: the name of that row is all there is to know about waiting.
 """
@@ -111,6 +113,24 @@ class Identity:
         for row, topic in self.rows.items():
             if row.startswith("from|"):
                 yield row.removeprefix("from|").removesuffix(f"|{topic}"), topic
+
+    def worker_of(self, change: Change) -> str | None:
+        """The worker whose partition has the entry: whom its first version named; None if that named nobody.
+
+        Like the home, it is for ever: an entry that is given to somebody else later stays where its past is.
+        """
+        row = f"worker|{change.key}"
+        if row not in self.rows:
+            self._learn(row, str(change.asserted.get("worker_no") or ""))
+        return self.rows[row] or None
+
+    def learn_cover(self, change: Change) -> bool:
+        """Whether a coverage is the first of its invoice, by commit, that is seen here: then all have to hear of it."""
+        row = f"cover|{':'.join(change.key.split(':', 2)[:2])}"
+        if change.commit_us >= int(self.rows.get(row, change.commit_us + 1)):
+            return False
+        self._learn(row, str(change.commit_us))
+        return True
 
     # --- references ------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.outbox import PRODUCER, DeliveryFailed, IdMap, Outbox, restore_parking
 from tieout.streams.pipeline import Batch, Limits, Pipeline, raw_partition
 from tieout.streams.pressure import GroupProgress, Pressure, RecordsLost, forgets
+from tieout.streams.standings import STANDINGS, of_records
 from tieout.streams.topicread import TopicMissing
 from tieout.streams.topics import changes_topic
 
@@ -138,14 +139,15 @@ class IngestRole:
     # --- start -----------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        topics = sorted(self._readings)
+        topics = [*sorted(self._readings), STANDINGS]
         self._wait_for(topics)
         self._count_letters()
         self._check_letters()
         cluster = self._consumer.list_topics(timeout=_TIMEOUT_S).cluster_id
         progress = GroupProgress(self._settings, self._settings.group("worker"))
         self._pressure = Pressure(progress, self._settings.ingest.max_ahead_bytes, lossy=forgets(cluster))
-        self._pressure.watch((changes_topic(Axis.PROJECT), number) for number in range(self._settings.kafka.partitions))
+        self._pressure.watch((changes_topic(axis), number) for axis in (Axis.PROJECT, Axis.WORKER)
+                             for number in range(self._settings.kafka.partitions))
         self._outbox.on_frame = self._pressure.sent
         self._consumer.subscribe(topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
@@ -168,7 +170,7 @@ class IngestRole:
     # --- rebalances: called inside consume(), between turns, when nothing is in flight -------------------------------
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        own = {(tp.topic, tp.partition) for tp in partitions}
+        own = {(tp.topic, tp.partition) for tp in partitions if tp.topic != STANDINGS}
         if self._alignment:
             self._ends.assigned(own)
             self._alignment.assigned(own)
@@ -207,7 +209,9 @@ class IngestRole:
         self._hold(self._pressure.wait())
         messages = self._consumer.consume(self._settings.ingest.frame_changes * _FRAMES_A_BATCH,
                                           self._settings.ingest.linger_ms / 1_000)
-        records = [_raw(message) for message in messages if _sound(message)]
+        read = [_raw(message) for message in messages if _sound(message)]
+        records = [record for record in read if record.topic != STANDINGS]
+        back = [record for record in read if record.topic == STANDINGS]  # not on the log clock: it is our own
         pipeline = self._pipeline
         if pipeline is None:
             return
@@ -222,7 +226,11 @@ class IngestRole:
             self._outbox.deliver(batch)
             self._metrics.batch(pipeline, batch)
             self._open_letters.update(letter.reason for letter in batch.dead_letters)
-        self._commit(records)
+        if back:
+            batch = pipeline.deliver(of_records(back))
+            self._outbox.deliver(batch)
+            self._metrics.batch(pipeline, batch)
+        self._commit([*records, *back])
         self._check_letters()
 
     def _check_letters(self) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from tieout.reconcilers.entities import Axis
-from tieout.reconcilers.outcomes import Output
+from tieout.reconcilers.outcomes import PUBLISHED
 from tieout.streams.clock import monotonic_s
 from tieout.streams.settings import Role, Settings
-from tieout.streams.topics import changes_topic, output_topic
+from tieout.streams.standings import STANDINGS
+from tieout.streams.topics import AXES, changes_topic, output_topic
 
 _TIMEOUT_S: Final = 5.0
 _MOVING: Final = (
@@ -35,9 +35,9 @@ def readings(settings: Settings) -> Mapping[Role, tuple[str, ...]]:
     """Which topics each role reads through a consumer group."""
     raw = {source.topic for source in settings.sources.values()}
     return {
-        "ingest": tuple(sorted(raw)),
-        "worker": (changes_topic(Axis.PROJECT), changes_topic(Axis.CONTROL)),
-        "sink": tuple(output_topic(output) for output in Output),
+        "ingest": (*sorted(raw), STANDINGS),
+        "worker": tuple(changes_topic(axis) for axis in AXES),
+        "sink": tuple(output_topic(output) for output in PUBLISHED),
     }
 
 

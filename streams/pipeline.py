@@ -16,8 +16,9 @@ from tieout.codecs.errors import BadValue, DecodeError, SchemasUnreachable
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Change, Op
 from tieout.reconcilers.drift import LONGEST_DAY_S
+from tieout.reconcilers.engine import READS_OF_WORKER
 from tieout.reconcilers.objects import ORDER
-from tieout.reconcilers.routing import partition_of
+from tieout.reconcilers.routing import covered_invoice, partition_of
 from tieout.reconcilers.rules.platform import DEAD_LETTER
 from tieout.reconcilers.tallies import LAST_EVENT
 from tieout.streams.deadletters import REPLAYED_FROM, Letter
@@ -109,6 +110,7 @@ class Pipeline:
         self._framer = Framer(producer, partitions, changes=limits.changes, size=limits.size)
         self._changes: dict[int, list[Change]] = defaultdict(list)
         self._control: list[Change] = []  # what concerns whole objects and letters
+        self._by_worker: dict[int, list[Change]] = defaultdict(list)
         self._letters: list[Letter] = []
         self._rejected: Counter[tuple[str, str]] = Counter()
         self._stretches, self._orders = Stretches(), Orders()
@@ -139,6 +141,13 @@ class Pipeline:
     def committed(self, following: Mapping[tuple[str, int], int]) -> None:
         """Topics and partitions with the offsets below which nothing of them will be read again."""
         self._stretches.committed |= {raw_partition(*where): offset for where, offset in following.items()}
+
+    def deliver(self, standings: Iterable[Change]) -> Batch:
+        """Frames with what the worker axis says about entries, for every partition: it is little, and goes by key."""
+        for change in standings:
+            for partition in range(self._partitions):
+                self._changes[partition].append(change)
+        return self._batch()
 
     def restored(self) -> None:
         """Once, after the rows of `identity` and `parking` are restored: release what a crash left waiting."""
@@ -279,6 +288,9 @@ class Pipeline:
         if not wanted:
             self._tell_if_lost(change, wanted=False)
             return learned + self._filter(change)
+        if resolved.entity == "coverage" and self.identity.learn_cover(resolved):
+            for changes in map(self._changes.__getitem__, range(self._partitions)):
+                changes.append(covered_invoice(resolved))
         place, homes = self.identity.place(resolved)
         if isinstance(place, Need):
             return learned + self._wait(resolved, place)
@@ -289,6 +301,16 @@ class Pipeline:
     def _send(self, change: Change, place: Place) -> None:
         for partition in self._partitions_of(place):
             self._changes[partition].append(change)
+        if change.entity in READS_OF_WORKER:
+            for partition in self._of_workers(change, place):
+                self._by_worker[partition].append(change)
+
+    def _of_workers(self, change: Change, place: Place) -> Iterable[int]:
+        """Partitions of the worker axis: of the entry's worker, or all of them."""
+        if place.code is None:
+            return range(self._partitions)
+        worker = self.identity.worker_of(change)
+        return () if worker is None else (partition_of(worker, self._partitions),)
 
     def _of_object(self, change: Change) -> None:
         """What happened to a whole object, or a gap of a record, is known to every partition that it concerns."""
@@ -346,10 +368,10 @@ class Pipeline:
     def _batch(self, fresh: tuple[str, ...] = ()) -> Batch:
         moment = Moment(self.now_us, self.watermarks.vector(), self.sources, fresh)
         tallies = self._stretches.drain(self.parking.counts, self.parking.drain_moved(), self.totals)
-        batch = Batch(self._framer.frames(self._changes, moment, self._control, tallies), self._letters,
-                      self.parking.drain(), self.identity.drain(), self._rejected)
-        self._changes, self._letters, self._rejected = defaultdict(list), [], Counter()
-        self._control = []
+        frames = self._framer.frames(self._changes, moment, self._by_worker, self._control, tallies)
+        batch = Batch(frames, self._letters, self.parking.drain(), self.identity.drain(), self._rejected)
+        self._changes, self._by_worker, self._control = defaultdict(list), defaultdict(list), []
+        self._letters, self._rejected = [], Counter()
         return batch
 
 

@@ -18,14 +18,16 @@ from tieout.codecs.formats import codec
 from tieout.codecs.records import RawRecord
 from tieout.reconcilers.engine import READS, State, apply, settle
 from tieout.reconcilers.entities import Axis
-from tieout.reconcilers.outcomes import Outcome
+from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
 from tieout.streams import sources
 from tieout.streams.orders import duplicated, moments, shuffled
 from tieout.streams.pipeline import Batch, Pipeline, Reading, raw_partition
+from tieout.streams.standings import of_outcomes
 from tieout.streams.survey import survey
 
 if TYPE_CHECKING:
+    from tieout.reconcilers.changes import Change
     from tieout.streams.parking import Parked
     from tieout.streams.settings import Settings
     from tieout.streams.sinks.store import Store
@@ -50,6 +52,7 @@ class Options:
     shuffle: int | None = None
     duplicate: float = 0.0
     partitions: int = 1
+    policy: Policy | None = None  # the firm's decisions, where no configuration states them
 
 
 @dataclass(slots=True)
@@ -135,10 +138,10 @@ class _Run:
             self._readings, sources=found.sources(), partitions=options.partitions, producer=PRODUCER, reads=READS,
             otherwise=otherwise, closed=True,
         )
-        policy = Policy.from_mapping(settings.policy) if settings else Policy()
+        policy = Policy.from_mapping(settings.policy) if settings else options.policy or Policy()
         self._states = {(Axis.CONTROL, 0): State(Axis.CONTROL, 0, 1, policy)} | {
-            (Axis.PROJECT, number): State(Axis.PROJECT, number, options.partitions, policy)
-            for number in range(options.partitions)
+            (axis, number): State(axis, number, options.partitions, policy)
+            for axis in (Axis.PROJECT, Axis.WORKER) for number in range(options.partitions)
         }
         self._summary = Summary(lines=len(self._order), skipped=len(records) - len(kept))
         self._rows: list[Outcome] = []
@@ -165,10 +168,15 @@ class _Run:
         return tuple(name for name in self._pipeline.sources if not stale & {name, name.partition("/")[0]})
 
     def _batch(self, batch: Batch) -> None:
+        back: list[Change] = []
         for axis, partition, frame in batch.frames:
-            self._rows += apply(self._states[axis, partition], frame)
+            outcomes = apply(self._states[axis, partition], frame)
+            back += of_outcomes(outcomes)
+            self._rows += [outcome for outcome in outcomes if outcome.output is not Output.STANDING]
         self._letters += [letter.to_row() for letter in batch.dead_letters]
         self._parked |= batch.parked
+        if back:
+            self._batch(self._pipeline.deliver(back))
         if len(self._rows) >= _ROWS_A_WRITE:
             self._write()
 

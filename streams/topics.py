@@ -18,6 +18,7 @@ from tieout.streams.settings import Settings
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
+AXES: Final = (Axis.PROJECT, Axis.WORKER, Axis.CONTROL)  # those that have rules
 XREF: Final = "tieout.xref.v1"
 PARKED: Final = "tieout.parked.v1"
 COMMAND: Final = "tieout.command.v1"
@@ -102,8 +103,8 @@ def _topics(settings: Settings, tables: tuple[str, ...]) -> Iterator[Topic]:
     for axis in Axis:
         yield Topic(changes_topic(axis), 1 if axis is Axis.CONTROL else wide, copies, _FRAMES)
     for table in (LEDGER, *tables):
-        yield Topic(table_topic(table), wide, copies, _COMPACTED)
-        yield Topic(table_topic(table, Axis.CONTROL), 1, copies, _COMPACTED)
+        for axis in AXES:
+            yield Topic(table_topic(table, axis), 1 if axis is Axis.CONTROL else wide, copies, _COMPACTED)
     for name in (XREF, PARKED):
         yield Topic(name, 1, copies, _COMPACTED)
     for output in Output:

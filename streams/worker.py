@@ -22,14 +22,14 @@ from tieout.streams.agents import Agents, WorkerApp
 from tieout.streams.checkpoint import Checkpointer, Outputs
 from tieout.streams.clock import monotonic_s
 from tieout.streams.downstream import Downstream
-from tieout.streams.handover import AXES, EXIT_AGAIN, Handover, end_process
+from tieout.streams.handover import EXIT_AGAIN, Handover, end_process
 from tieout.streams.metrics import gauge
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.outputs import encoders
 from tieout.streams.pressure import RecordsLost
 from tieout.streams.settings import Settings
 from tieout.streams.shards import Reconciler
-from tieout.streams.topics import LEDGER, changes_topic, output_topic, table_topic
+from tieout.streams.topics import AXES, LEDGER, changes_topic, output_topic, table_topic
 
 log = logging.getLogger(__name__)
 

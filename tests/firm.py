@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, datetime
 from itertools import count
 from typing import Any
 
 from tieout.reconcilers.changes import Change, Frame, Op
-from tieout.reconcilers.engine import State, apply, settle
+from tieout.reconcilers.engine import READS_OF_WORKER, State, apply, settle
 from tieout.reconcilers.entities import ENTITIES, Axis
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
+from tieout.reconcilers.routing import covered_invoice, standing
 
 SYSTEMS = ("ERP", "PSA", "SCHED", "TIME", "HCM", "CRM")
 
@@ -101,12 +103,29 @@ def posted(number: str, at: str, **more: Any) -> Change:
     return change("ERP", "posted_labour", at, **{**asserted, **more})
 
 
+def invoice(number: str, at: str, state: str = "POSTED", *, net: int = 112_500, tax: int = 22_500,
+            covers: dict[str, int] | None = None, **more: Any) -> list[Change]:
+    """An invoice of the ERP with one line, in minor units, and what it covers: seconds by entry, at 150 an hour."""
+    head: dict[str, Any] = dict(le_code="UK01", invoice_no=number)
+    asserted: dict[str, Any] = {**head, "type": "INVOICE", "customer_no": "C-ACME", "ccy": "GBP", "state": state,
+                                "billing_cycle_id": "2026-03", "net": [net, "GBP"], "tax": [tax, "GBP"], **more}
+    found = [change("ERP", "invoice", at, **asserted),
+             change("ERP", "invoice_line", at, **head, line_no=1, project_code="ACME-24017", net=[net, "GBP"])]
+    sign = -1 if asserted["type"] == "CREDIT_NOTE" else 1
+    for entry_number, seconds in (covers or {}).items():
+        cover = change("ERP", "coverage", at, **head, line_no=1, kind="TIME_ENTRY", target=f"TIME:{entry_number}",
+                       sign=sign, qty_s=seconds, amount=[seconds * 100 // 24, "GBP"])
+        found += [cover, covered_invoice(cover)]
+    return found
+
+
 class Firm:
     """States that take changes and remember what they published."""
 
     def __init__(self, policy: Policy | None = None, partitions: int = 1, systems: Iterable[str] = SYSTEMS) -> None:
         policy = policy or Policy()
         self.states = [State(Axis.PROJECT, number, partitions, policy) for number in range(partitions)]
+        self.states += [State(Axis.WORKER, number, partitions, policy) for number in range(partitions)]
         self.states.append(State(Axis.CONTROL, 0, 1, policy))
         self.systems = tuple(systems)
         self.outcomes: list[Outcome] = []
@@ -121,17 +140,27 @@ class Firm:
             {f"raw.{system}/0": us(mark) for system, mark in (marks or {}).items()},
             {f"{system}/one": [f"raw.{system}/0"] for system in self.systems},
             fresh=tuple(f"{system}/one" for system in self.systems) if fresh else ())
-        for state in self.states:
-            self.outcomes += apply(state, frame) + settle(state)
-        return self
+        return self._give(frame)
 
     def until(self, instant: str, stale: Iterable[str] = ()) -> Firm:
         """A tick that moves the clock and, with it, the watermark of every system that is not stale."""
         frame = Frame("test", next(self._numbers), us(instant), sources={
             f"{system}/one": [f"raw.{system}/0"] for system in self.systems},
             fresh=tuple(f"{system}/one" for system in self.systems if system not in set(stale)))
+        return self._give(frame)
+
+    def _give(self, frame: Frame) -> Firm:
+        """The frame to every state, the worker axis first; what it says about entries goes with it to the others."""
+        by_worker = [state for state in self.states if state.axis is Axis.WORKER]
+        seen = tuple(c for c in frame.changes if c.entity in READS_OF_WORKER)
+        back: list[Change] = []
+        for state in by_worker:
+            outcomes = apply(state, replace(frame, changes=seen)) + settle(state)
+            back += [standing(outcome.row) for outcome in outcomes if outcome.output is Output.STANDING and outcome.row]
+            self.outcomes += outcomes
         for state in self.states:
-            self.outcomes += apply(state, frame) + settle(state)
+            if state not in by_worker:
+                self.outcomes += apply(state, replace(frame, changes=(*frame.changes, *back))) + settle(state)
         return self
 
     def now(self, output: Output) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,9 @@ def entry(number: int = 1, **said: Any) -> Outcome:
         "overbilled_s": 0, "written_off_s": 0, "proposed_s": 0, "ready_s": 27_000, "held_s": 0, "unpriced_s": 0,
         "rate_e6": 150_000_000, "rate_ref": "R-1", "rate_level": 4, "currency": "GBP", "unbilled_minor": 112_500,
         "ready_minor": 112_500, "held_minor": 0, "applied_minor": None, "billed_minor": 0,
-        "adjustment_due_minor": 0, "top_hold": None, "holds": "", "updated_at": NOW, "version": 1, **said,
+        "adjustment_due_minor": 0, "top_hold": None, "holds": "", "updated_at": NOW, "version": 1,
+        "worked_at": None, "submitted_at": None, "approved_at": None, "posted_at": None, "ready_at": None,
+        "invoiced_at": None, "approval_business_s": None, **said,
     }
     return Outcome(Output.TIME_ENTRY_STATE, f"{row['entry_key']}|{row['project_code']}", row)
 

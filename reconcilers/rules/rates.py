@@ -1,4 +1,4 @@
-"""Checks on rates: 21 missing, 22 applied rate or rate card differs."""
+"""Checks on rates: 21 missing, 22 applied rate or rate card differs, 23 several match alike."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tieout.reconcilers.findings import Break, Rule, Severity, Side
 from tieout.reconcilers.matching import total_s
 from tieout.reconcilers.pricing import applied_rate, priced, value_minor
 from tieout.reconcilers.quantities import HOUR_S, Rate, amount_minor, hours_text, rate_text
-from tieout.reconcilers.rates import Question, Resolution, resolve
-from tieout.reconcilers.rules.time import found_on
+from tieout.reconcilers.rates import Question, Resolution, resolve, tied
+from tieout.reconcilers.rules.time import found_on, place_text
 from tieout.reconcilers.timeline import FOREVER, Interval, day_text, instant_of, local_day
 
 _WHY = {
@@ -197,6 +197,27 @@ def _masters(world: AsOf, key: str, role: str) -> Iterator[tuple[str, Rate, Inte
             yield system, Rate(*view["rate"]), days, (view.get("worker_no"), view.get("time_type"))
 
 
+# -- 23 --------------------------------------------------------------------------------------------
+
+
+def ambiguous(world: AsOf, key: str) -> Iterator[Break]:
+    """Several rates of one level and specificity, or of several assignments, price the work differently."""
+    entry = world.entry(key)
+    if not entry.approved or not entry.approved_s or entry.work_date is None:
+        return
+    found = priced(world, entry)
+    if not found.ambiguous or found.rate is None:
+        return  # a rate of 0 among them is a missing rate: check 21's
+    rows = tied(found)
+    low, high = rows[0], rows[-1]
+    gap = value_minor(world, entry, entry.unbilled_s, high.rate) - value_minor(world, entry, entry.unbilled_s, low.rate)
+    text = (f"{place_text(entry)}: {len(rows)} rates of level {low.level} match alike, {low.ref} with "
+            f"{rate_text(low.rate)} and {high.ref} with {rate_text(high.rate)}; it is valued at the lower one")
+    yield found_on(world, entry, None, FOUR_HOURS, Side(low.systems[0], rate_text(low.rate)),
+                   Side(high.systems[-1], rate_text(high.rate)), entry.unbilled_s, text, money_minor=gap,
+                   attribute="rate")
+
+
 class Worth(NamedTuple):
     """Money in minor units; `estimated` when the list's rate had to do."""
 
@@ -224,5 +245,7 @@ RULES = (
          minds=("PSA", "ERP"), due=plan_due),
     Rule("RATE_MISMATCH", "22", "entry", (), mismatch, Severity.MEDIUM, "finance-master",
          minds=("TIME", "PSA", "ERP"), hold="H03", grouped=True),
+    Rule("RATE_AMBIGUOUS", "23", "entry", (), ambiguous, Severity.MEDIUM, "finance-master",
+         minds=("TIME", "PSA", "ERP"), hold="H02"),
     Rule("RATE_MISMATCH", "22", "card", ("ERP", "PSA"), card_diverged, Severity.MEDIUM, "finance-master"),
 )

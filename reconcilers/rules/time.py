@@ -31,7 +31,8 @@ def found_on(world: AsOf, entry: Entry, facet: str | None, grace: Grace, left: S
                  cycle=cycle, worker_no=entry.worker_no, **more)
 
 
-def _place(entry: Entry) -> str:
+def place_text(entry: Entry) -> str:
+    """Which entry it is, for people: its key, worker, project and day."""
     day = day_text(entry.work_date) if entry.work_date is not None else "an unknown day"
     return f"{entry.key} of {entry.worker_no or 'an unknown worker'} on {entry.project_code}, {day}"
 
@@ -47,11 +48,11 @@ def late_to_erp(world: AsOf, key: str) -> Iterator[Break]:
     approved = Side("TIME", f"approved {hours_text(entry.approved_s)}")
     if not entry.labour:
         yield found_on(world, entry, "STAGED", FOUR_HOURS_ONE_AT_CUTOFF, approved, Side("ERP", None),
-                       entry.unbilled_s, f"{_place(entry)} is approved, the ERP has no record of it")
+                       entry.unbilled_s, f"{place_text(entry)} is approved, the ERP has no record of it")
     if not any(row.get("voucher") and row.get("accounting_date") is not None for row in entry.labour):
         yield found_on(world, entry, "POSTED", A_DAY_FOUR_HOURS_AT_CUTOFF, approved,
                        Side("ERP", "staged" if entry.labour else None), entry.unbilled_s,
-                       f"{_place(entry)} is approved, the ERP has not posted it")
+                       f"{place_text(entry)} is approved, the ERP has not posted it")
 
 
 # -- 28 ------------------------------------------------------------------------------------------
@@ -93,7 +94,7 @@ def _quantity(world: AsOf, entry: Entry) -> Iterator[Break]:
     if abs(ours - theirs) > _tolerance_s(world, entry.time, entry.psa):
         left, right = Side("TIME", hours_text(ours)), Side(system, hours_text(theirs))
         yield found_on(world, entry, "QTY", FOUR_HOURS, left, right, ours - theirs,
-                       f"{_place(entry)}: TIME has {left.value}, {system} has {right.value}", attribute="qty_s")
+                       f"{place_text(entry)}: TIME has {left.value}, {system} has {right.value}", attribute="qty_s")
 
 
 def _others(entry: Entry, attribute: str) -> Iterator[tuple[str, Any]]:
@@ -115,7 +116,7 @@ def _date_shift(world: AsOf, entry: Entry) -> Iterator[Break]:
             note = "another billing cycle" if crossed else "the same billing cycle"
             yield found_on(world, entry, "DATE_SHIFT", FOUR_HOURS, Side("TIME", day_text(ours)),
                            Side(system, day_text(theirs)), entry.qty_s,
-                           f"{_place(entry)}: {system} has it on {day_text(theirs)}, {note}",
+                           f"{place_text(entry)}: {system} has it on {day_text(theirs)}, {note}",
                            money_minor=None if crossed else 0, attribute="work_date")
             return
 
@@ -129,7 +130,7 @@ def _coding(world: AsOf, entry: Entry) -> Iterator[Break]:
             if theirs != ours:
                 what = "project" if attribute == "project_code" else "task"
                 yield found_on(world, entry, "CODING", FOUR_HOURS, Side("TIME", ours), Side(system, theirs),
-                               entry.qty_s, f"{_place(entry)}: {system} has it on {what} {theirs}",
+                               entry.qty_s, f"{place_text(entry)}: {system} has it on {what} {theirs}",
                                attribute=attribute, queue="pmo")
                 return
 
@@ -143,7 +144,7 @@ def _interval(world: AsOf, entry: Entry) -> Iterator[Break]:
     if abs(gap) > _tolerance_s(world, view):
         yield found_on(world, entry, "INTERVAL", FOUR_HOURS, Side("TIME", hours_text(view["qty_s"])),
                        Side("TIME", hours_text(elapsed)), gap,
-                       f"{_place(entry)}: start, end and break make {hours_text(elapsed)}, "
+                       f"{place_text(entry)}: start, end and break make {hours_text(elapsed)}, "
                        f"{hours_text(view['qty_s'])} are entered", attribute="qty_s")
 
 
@@ -152,7 +153,7 @@ def _billable(world: AsOf, entry: Entry) -> Iterator[Break]:
     if ours is not None and theirs is not None and ours != theirs:
         words = {True: "billable", False: "not billable"}
         yield found_on(world, entry, "BILLABLE", FOUR_HOURS, Side("PSA", words[theirs]), Side("TIME", words[ours]),
-                       entry.qty_s, f"{_place(entry)}: {words[ours]} in TIME, {words[theirs]} in the PSA",
+                       entry.qty_s, f"{place_text(entry)}: {words[ours]} in TIME, {words[theirs]} in the PSA",
                        attribute="billable")
 
 
@@ -171,9 +172,9 @@ def _status(world: AsOf, entry: Entry) -> Iterator[Break]:
 
 
 def _status_break(world: AsOf, entry: Entry, mine: str | None, other: Side, gap_s: int) -> Break:
-    said = f"{_place(entry)}: {mine or 'no status'} in TIME, {other.value} in {other.system}"
+    said = f"{place_text(entry)}: {mine or 'no status'} in TIME, {other.value} in {other.system}"
     if other.value == "billed":
-        said = f"{_place(entry)}: billed by the PSA's books, no invoice of the ERP covers it"
+        said = f"{place_text(entry)}: billed by the PSA's books, no invoice of the ERP covers it"
     return found_on(world, entry, "STATUS", FOUR_HOURS, Side("TIME", mine), other, gap_s, said, attribute="state")
 
 
@@ -220,7 +221,7 @@ def without_assignment(world: AsOf, key: str) -> Iterator[Break]:
                   else (None, "no assignment exists"))
     yield found_on(world, entry, facet, A_DAY, Side("SCHED", gone[0].key if gone else None),
                    Side("TIME", f"approved {hours_text(entry.approved_s)}"), entry.unbilled_s,
-                   f"{_place(entry)} is approved, {why}")
+                   f"{place_text(entry)} is approved, {why}")
 
 
 RULES = (

@@ -20,7 +20,7 @@ MAIN: Final = "VALUE"
 _MICROSECONDS: Final = 1_000_000
 
 # Seconds in one of a unit, for cells counted in seconds or microseconds.
-_SECONDS_IN: Final = {Unit.HOURS: HOUR_S, Unit.SECONDS: 1}
+_SECONDS_IN: Final = {Unit.HOURS: HOUR_S, Unit.SECONDS: 1, Unit.DAYS: 24 * HOUR_S}
 
 # KPIs of which a part is held back by open findings, so that the part at risk has a meaning.
 AT_RISK: Final = frozenset({"unbilled_hours", "unbilled_value", "unbilled_ageing", "unpriced_hours"})
@@ -179,7 +179,7 @@ class Values:
         """Nothing to add is 0 for what adds, nothing for a ratio, and unknown while the topics are being read."""
         total = Sum({Unit.HOURS: "s", Unit.MONEY: "minor"}.get(kpi.unit, "count"))
         row = row_of(kpi, MAIN, None, total)
-        if kpi.unit is Unit.RATIO or not self.live.ready.is_set():
+        if kpi.unit is Unit.RATIO or "MEAN" in kpi.measures or not self.live.ready.is_set():
             row |= {"value": None, "exact": None}
         return [row]
 

@@ -128,7 +128,7 @@ def night_shift(scene: Scene, project_code: str, typed_s: int) -> Entry:
     """22:00 to 06:00 in London when summer time begins: seven hours."""
     project, saturday = scene.firm.projects[project_code], date(2026, 3, 28)
     worker = next(worker for worker in scene.firm.workers if worker.weekdays == 5
-                  and (project_code, worker.no) in scene.pairs
+                  and any(span.start <= saturday < span.end for span in scene.plans.get((project_code, worker.no), ()))
                   and (project_code, worker.no) not in scene.firm.own and not _works(scene, worker.no, saturday))
     entry = scene.add_entry(worker, project, saturday, typed_s, submit_minute=23 * 60 + 50)
     submitted_at = utc("2026-03-29T08:10")

@@ -52,6 +52,7 @@ class Scene:
     facts: list[Fact] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     pairs: set[tuple[str, str]] = field(default_factory=set)  # (project, worker) that a plan or a story uses
+    plans: dict[tuple[str, str], list[Span]] = field(default_factory=dict)  # (project, worker) -> planned days
     outages: list[Outage] = field(default_factory=list)
     again: list[tuple[Fact, int]] = field(default_factory=list)  # delivered once more, so much after its commit
     late: list[tuple[Fact, int]] = field(default_factory=list)  # delivered out of order, so much after its commit
@@ -68,6 +69,7 @@ class Scene:
               differing: dict[str, dict[str, Any]] | None = None) -> str:
         """Plan a worker in `systems`, which differ in what `differing` holds; returns the scheduling system's id."""
         self.pairs.add((project.code, worker.no))
+        self.plans.setdefault((project.code, worker.no), []).append(over)
         subject = plan_id(project.code, worker.no, over.start)
         plan: dict[str, Any] = {
             "project_code": project.code, "worker_no": worker.no, "role_code": role or worker.role,

@@ -14,9 +14,13 @@ NAMES: Final = {
     "17": "ASSIGNMENT_PLAN_DRIFT",
     "21": "RATE_MISSING",
     "22": "RATE_MISMATCH",
+    "23": "RATE_AMBIGUOUS",
     "27": "TIME_LATE_TO_ERP",
     "28": "TIME_QTY_MISMATCH",
     "29": "TIME_WITHOUT_ASSIGNMENT",
+    "30": "TIME_OUTSIDE_ASSIGNMENT",
+    "31": "TIME_DUPLICATE",
+    "36": "INVOICE_DUPLICATE",
     "41": "SOURCE_STALE",
 }
 OPEN: Final = "OPEN"  # still there when the four weeks end

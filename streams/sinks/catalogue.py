@@ -32,8 +32,10 @@ class Unit(StrEnum):
     RATIO = "%"  # 1 decimal, half away from zero
     COUNT = "count"  # whole
     SECONDS = "s"  # 3 decimals
+    DAYS = "d"  # 4 decimals
 
 
+LAG_MEASURES: Final = ("MEAN", "P50", "P90")
 ORGANISATION: Final = ("le_code", "region", "practice", "project_code", "billing_cycle_id")
 
 
@@ -76,6 +78,24 @@ KPIS: Final[tuple[Kpi, ...]] = (
         "Value of the held hours at the resolved rate, by the hold of highest precedence.",
         Unit.MONEY, "sum(held_minor) over time entries, by top_hold, per currency", Direction.LOWER,
         (*ORGANISATION, "currency", "state", "hold_code")),
+    Kpi("time_to_bill", "K5", "Time to bill",
+        "Days from the end of the day of the work to the posting of the invoice, weighted by billed hours; an entry "
+        "that is credited takes its sample back, one that is billed in parts counts once, at the last part.",
+        Unit.DAYS, "sum(billed_s * (invoiced_at - worked_at)) / sum(billed_s); percentiles from 60 geometric buckets",
+        Direction.LOWER, ORGANISATION, dict.fromkeys(LAG_MEASURES, Unit.DAYS)),
+    Kpi("time_to_bill_stages", "K5", "Time to bill by stage",
+        "Mean days of each stage (state) on the way to the invoice: SUBMIT, APPROVE, ERP, READY and INVOICE.",
+        Unit.DAYS, "differences of worked_at, submitted_at, approved_at, posted_at, ready_at and invoiced_at, weighted "
+        "by billed_s", Direction.LOWER, (*ORGANISATION, "state"), {"MEAN": Unit.DAYS}),
+    Kpi("approval_latency", "K6", "Approval latency",
+        "Hours from the first submission of an entry to its last approval, weighted by approved hours; an approval "
+        "that is repeated replaces its sample.",
+        Unit.HOURS, "sum(approved_s * (approved_at - submitted_at)) / sum(approved_s); percentiles from 60 geometric "
+        "buckets", Direction.LOWER, ORGANISATION, dict.fromkeys(LAG_MEASURES, Unit.HOURS)),
+    Kpi("approval_latency_business", "K6", "Approval latency in business hours",
+        "The same in business hours of the legal entity's zone.",
+        Unit.HOURS, "sum(approved_s * approval_business_s) / sum(approved_s); percentiles likewise",
+        Direction.LOWER, ORGANISATION, dict.fromkeys(LAG_MEASURES, Unit.HOURS)),
     Kpi("unbilled_ageing", "K7", "Unbilled ageing",
         "Unbilled hours and value by days since the work: 0-30, 31-45, 46-60, 61-90 and 90+; the bucket stands in "
         "state and is computed when it is read, since age changes without any event.",
@@ -113,22 +133,24 @@ KPIS: Final[tuple[Kpi, ...]] = (
 BY_ID: Final[Mapping[str, Kpi]] = MappingProxyType({kpi.id: kpi for kpi in KPIS})
 
 
-_BASE: Final[Mapping[str, int]] = {Unit.HOURS: 3_600, Unit.SECONDS: 1_000_000, Unit.COUNT: 1}  # parts of one unit
+# Parts of one unit.
+_BASE: Final[Mapping[str, int]] = {Unit.HOURS: 3_600, Unit.DAYS: 86_400, Unit.SECONDS: 1_000_000, Unit.COUNT: 1}
 
 
 def value(unit: str, numerator: int, denominator: int | None = None) -> Decimal | None:
     """The value that people read, exact, of summed cells; `unit` as for `decimals`. None for a ratio of nothing."""
     places = decimals(unit)
-    if unit == Unit.RATIO:
+    if unit == Unit.RATIO or denominator is not None:
         if not denominator:
             return None
-        base = Fraction(numerator * 100, denominator)
+        base = Fraction(numerator * 100 if unit == Unit.RATIO else numerator, denominator)
+        base /= 1 if unit == Unit.RATIO else _BASE[unit]
     else:
         base = Fraction(numerator, _BASE.get(unit, 10**places))
     return Decimal(rounded(base * 10**places)).scaleb(-places)
 
 
 def decimals(unit: str) -> int:
-    """Decimal places of a value whose row says `unit` ('h', '%', 's', 'count' or a currency's code)."""
-    fixed: dict[str, int] = {Unit.HOURS: 4, Unit.RATIO: 1, Unit.SECONDS: 3, Unit.COUNT: 0}
+    """Decimal places of a value whose row says `unit` ('h', 'd', '%', 's', 'count' or a currency's code)."""
+    fixed: dict[str, int] = {Unit.HOURS: 4, Unit.DAYS: 4, Unit.RATIO: 1, Unit.SECONDS: 3, Unit.COUNT: 0}
     return fixed[unit] if unit in fixed else exponent(unit)

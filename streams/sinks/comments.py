@@ -28,14 +28,16 @@ _FRESHNESS: Final = {
 }
 _KPI: Final = {
     "kpi": "KPI id, e.g. unbilled_hours; `tieout kpi list` explains each.",
-    "measure": "VALUE or, where a KPI has several, which one: HOURS or VALUE for unbilled_ageing.",
-    "state": "Billing state; severity for open_findings, age bucket for unbilled_ageing, source for sync_lag.",
+    "measure": "VALUE or, where a KPI has several, which one: HOURS or VALUE for unbilled_ageing, "
+               "MEAN, P50 or P90 for lags.",
+    "state": "Billing state; severity for open_findings, age bucket for unbilled_ageing, source for sync_lag, "
+             "stage for time_to_bill_stages.",
     "hold_code": "Hold (H12) for what is held; name of the check for findings and in-flight mismatches.",
     "value": "The value in `unit`, exact: hours 4 decimals, money in major units, ratios 1 decimal "
              "half away from zero.",
     "numerator": "What the value was made of: seconds, minor units, microseconds or a count. Sum these, then convert.",
-    "denominator": "What the numerator is divided by; null unless the KPI is a ratio.",
-    "unit": "h, %, s, count or, for money, the code of its currency.",
+    "denominator": "What the numerator is divided by; null unless the KPI is a ratio or a mean.",
+    "unit": "h, d (days), %, s, count or, for money, the code of its currency.",
     **_FRESHNESS,
 }
 _LETTER: Final = {

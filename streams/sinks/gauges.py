@@ -34,7 +34,8 @@ _QUERIES: Final[dict[GaugeName, tuple[tuple[str, ...], str]]] = {
     ),
     "tieout_source_last_event_timestamp_seconds": (
         ("source",),
-        "SELECT source, epoch(max(last_event_at)) FROM v1.source GROUP BY ALL HAVING max(last_event_at) NOT NULL",
+        "SELECT system || '/' || instance, epoch(max(last_event_at)) FROM v1.source "
+        "GROUP BY ALL HAVING max(last_event_at) NOT NULL",
     ),
 }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 import polars as pl
 
-from tieout.reconcilers.outcomes import STATE_OUTPUTS, Output
+from tieout.reconcilers.outcomes import PUBLISHED, STATE_OUTPUTS, Output
 from tieout.schemas import avsc
 from tieout.streams.deadletters import letter_of, marked
 from tieout.streams.sinks.decode import Undecodable, decode_all, decode_one, unframed
@@ -22,7 +22,7 @@ from tieout.streams.topics import output_topic
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
-OUTPUT_OF: Final[Mapping[str, Output]] = {output_topic(output): output for output in Output}
+OUTPUT_OF: Final[Mapping[str, Output]] = {output_topic(output): output for output in PUBLISHED}
 TOPICS: Final = (*OUTPUT_OF, DEAD_LETTER_TOPIC, PARKED_TOPIC)
 
 _HINTS: Final = {

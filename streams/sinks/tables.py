@@ -15,7 +15,7 @@ import polars as pl
 from tieout.reconcilers.outcomes import Output
 from tieout.schemas import avsc
 
-SCHEMA_VERSION: Final = "1"
+SCHEMA_VERSION: Final = "2"
 
 _DUCKDB: Final = {
     "string": "VARCHAR", "int": "INTEGER", "long": "BIGINT", "boolean": "BOOLEAN", "bytes": "BLOB",

@@ -27,7 +27,25 @@ CREATE OR REPLACE MACRO internal.percent(n, d) AS
 
 CREATE OR REPLACE MACRO internal.seconds(us) AS internal.scaled(internal.rounded(us, 1000) * 10);
 
+-- Where the buckets of a lag begin, in seconds: those of reconcilers/lags.py (a test compares them)
+CREATE OR REPLACE MACRO internal.edges() AS [0,
+    60, 75, 93, 117, 146, 183, 228, 286, 357, 447, 558, 698, 873, 1091, 1364, 1705, 2131, 2664, 3330, 4163,
+    5204, 6505, 8131, 10164, 12705, 15881, 19852, 24815, 31019, 38774, 48467, 60584, 75730, 94663, 118329,
+    147911, 184889, 231111, 288889, 361111, 451389, 564237, 705296, 881620, 1102025, 1377532, 1721915, 2152394,
+    2690493, 3363116, 4203895, 5254869, 6568586, 8210733, 10263416, 12829270, 16036588, 20045735, 25057169];
+
+CREATE OR REPLACE MACRO internal.bucket_of(lag_s) AS len(list_filter(internal.edges()[2:], lambda edge: edge <= lag_s));
+
+-- The lag within a bucket at which `wanted` of its `weight` is reached; the last bucket ends a quarter later
+CREATE OR REPLACE MACRO internal.within(bucket, wanted, weight) AS
+    internal.edges()[bucket + 1] + internal.rounded(wanted * (coalesce(internal.edges()[bucket + 2],
+        internal.edges()[bucket + 1] * 5 // 4) - internal.edges()[bucket + 1]), 100 * weight);
+
+CREATE OR REPLACE MACRO internal.lag(n, d, unit) AS
+    internal.scaled(internal.rounded(n::HUGEINT * 10000, CASE unit WHEN 'lag_d' THEN 86400 ELSE 3600 END * d));
+
 CREATE OR REPLACE MACRO internal.kpi_value(unit, n, d, ccy) AS CASE
+    WHEN unit IN ('lag_d', 'lag_h') THEN internal.lag(n, d, unit)
     WHEN d IS NOT NULL THEN internal.percent(n, d)
     WHEN unit = 's' THEN internal.hours(n)
     WHEN unit = 'minor' THEN internal.major(n, ccy)
@@ -35,6 +53,7 @@ CREATE OR REPLACE MACRO internal.kpi_value(unit, n, d, ccy) AS CASE
     ELSE n::DECIMAL(38, 4) END;
 
 CREATE OR REPLACE MACRO internal.kpi_unit(unit, d, ccy) AS CASE
+    WHEN unit = 'lag_d' THEN 'd' WHEN unit = 'lag_h' THEN 'h'
     WHEN d IS NOT NULL THEN '%' WHEN unit = 's' THEN 'h' WHEN unit = 'minor' THEN ccy WHEN unit = 'us' THEN 's'
     ELSE 'count' END;
 
@@ -72,7 +91,8 @@ CREATE OR REPLACE VIEW v1.time_entry AS
 SELECT entry_key, worker_no, project_code, account_no, le_code, region, practice, billing_cycle_id, work_date, status,
        state, approved_s, billed_s, unbilled_s, overbilled_s, written_off_s, proposed_s, ready_s, held_s, rate_e6,
        currency, unbilled_minor, ready_minor, held_minor, applied_minor, billed_minor, adjustment_due_minor, top_hold,
-       internal.parts(holds) AS holds, updated_at, unpriced_s, rate_ref, rate_level
+       internal.parts(holds) AS holds, updated_at, unpriced_s, rate_ref, rate_level, worked_at, submitted_at,
+       approved_at, posted_at, ready_at, invoiced_at, approval_business_s
 FROM internal.time_entry;
 
 -- A stale source costs what waits for it: cells of the project axis, whose money is shown when it is of one currency.
@@ -149,6 +169,27 @@ FROM internal.source s WHERE object = '*';
 
 -- KPIs as streamed ---------------------------------------------------------------------------------------------
 
+-- Percentiles of lags: buckets added up, and in the one in which the share is reached, a straight line.
+CREATE OR REPLACE VIEW internal.kpi_percentile AS
+WITH bucket AS (
+    SELECT kpi, le_code, region, practice, project_code, billing_cycle_id, unit, object::INTEGER AS bucket,
+           sum(numerator)::HUGEINT AS weight
+    FROM internal.kpi_cell WHERE measure = 'BUCKET' GROUP BY ALL HAVING sum(numerator) > 0),
+ranked AS (
+    SELECT *, sum(weight) OVER leaf AS upto, sum(weight) OVER whole AS total
+    FROM bucket
+    WINDOW whole AS (PARTITION BY kpi, le_code, region, practice, project_code, billing_cycle_id, unit),
+           leaf AS (PARTITION BY kpi, le_code, region, practice, project_code, billing_cycle_id, unit ORDER BY bucket)),
+reached AS (
+    SELECT r.* EXCLUDE (upto), p.percent, (p.percent * total - 100 * (upto - weight)) AS wanted
+    FROM ranked r, (VALUES (50), (90)) p(percent)
+    WHERE 100 * upto >= p.percent * total
+    QUALIFY row_number() OVER (PARTITION BY kpi, le_code, region, practice, project_code, billing_cycle_id, unit,
+                                            p.percent ORDER BY bucket) = 1)
+SELECT kpi, 'P' || percent AS measure, le_code, region, practice, project_code, billing_cycle_id, unit,
+       (internal.within(bucket, wanted, weight) * total)::BIGINT AS numerator, total::BIGINT AS denominator
+FROM reached;
+
 -- A cell's key carries axis and partition; what people see is their sum.
 CREATE OR REPLACE VIEW v1.kpi AS
 WITH leaf AS (
@@ -160,7 +201,11 @@ WITH leaf AS (
                     WHEN 'sync_lag' THEN source ELSE state END AS state,
            hold_code, c.unit, numerator, denominator, f.as_of, f.complete_through, f.freshness
     FROM internal.kpi_cell c, internal.freshness f
-    WHERE kpi <> 'unevaluated' AND (kpi <> 'events' OR measure = 'DUPLICATE')),
+    WHERE kpi <> 'unevaluated' AND (kpi <> 'events' OR measure = 'DUPLICATE') AND measure <> 'BUCKET'
+    UNION ALL
+    SELECT kpi, measure, le_code, region, practice, project_code, billing_cycle_id, NULL, NULL, NULL, unit, numerator,
+           denominator, f.as_of, f.complete_through, f.freshness
+    FROM internal.kpi_percentile, internal.freshness f),
 summed AS (
     SELECT * EXCLUDE (numerator, denominator), sum(numerator) AS total, max(numerator) AS worst,
            sum(denominator)::BIGINT AS denominator
@@ -182,7 +227,7 @@ WITH step AS (
            CASE kpi WHEN 'sync_lag' THEN source ELSE state END AS state, hold_code, unit, as_of, complete_through,
            numerator - lag(numerator, 1, 0) OVER cell AS numerator,
            denominator - coalesce(lag(denominator) OVER cell, 0) AS denominator
-    FROM internal.kpi_history WHERE kpi <> 'unevaluated' WINDOW cell AS (PARTITION BY cell ORDER BY as_of)),
+    FROM internal.kpi_history WHERE kpi <> 'unevaluated' AND measure <> 'BUCKET' WINDOW cell AS (PARTITION BY cell ORDER BY as_of)),
 moved AS (
     SELECT * EXCLUDE (numerator, denominator, complete_through), min(complete_through) AS complete_through,
            sum(numerator) AS numerator, sum(denominator) AS denominator
@@ -309,6 +354,64 @@ SELECT 'duplicates_suppressed' AS kpi, 'VALUE' AS measure, NULL::VARCHAR AS le_c
 FROM v1.source, internal.freshness f
 WHERE object = '*'
 GROUP BY ALL HAVING sum(duplicates) <> 0;
+
+-- Lags from the rows of entries: one sample each, weighted by its billed or approved seconds.
+CREATE OR REPLACE VIEW internal.lag_sample AS
+WITH stage AS (
+    SELECT t.*, unnest([{'kpi': 'time_to_bill', 'stage': NULL, 'start': worked_at, 'until': invoiced_at},
+                        {'kpi': 'time_to_bill_stages', 'stage': 'SUBMIT', 'start': worked_at, 'until': submitted_at},
+                        {'kpi': 'time_to_bill_stages', 'stage': 'APPROVE', 'start': submitted_at, 'until': approved_at},
+                        {'kpi': 'time_to_bill_stages', 'stage': 'ERP', 'start': approved_at, 'until': posted_at},
+                        {'kpi': 'time_to_bill_stages', 'stage': 'READY', 'start': posted_at, 'until': ready_at},
+                        {'kpi': 'time_to_bill_stages', 'stage': 'INVOICE', 'start': ready_at, 'until': invoiced_at}
+                       ]) AS s
+    FROM v1.time_entry t WHERE billed_s > 0 AND invoiced_at IS NOT NULL)
+SELECT s.kpi AS kpi, s.stage AS stage, le_code, region, practice, project_code, billing_cycle_id, 'lag_d' AS unit,
+       greatest(0, epoch_us(s.until) - epoch_us(s.start)) // 1000000 AS lag_s, billed_s AS weight
+FROM stage WHERE s.start IS NOT NULL AND s.until IS NOT NULL
+UNION ALL
+SELECT 'approval_latency', NULL, le_code, region, practice, project_code, billing_cycle_id, 'lag_h',
+       greatest(0, epoch_us(approved_at) - epoch_us(submitted_at)) // 1000000, approved_s
+FROM v1.time_entry WHERE approved_s > 0 AND submitted_at IS NOT NULL AND approved_at IS NOT NULL
+UNION ALL
+SELECT 'approval_latency_business', NULL, le_code, region, practice, project_code, billing_cycle_id, 'lag_h',
+       approval_business_s, approved_s
+FROM v1.time_entry WHERE approved_s > 0 AND approval_business_s IS NOT NULL;
+
+-- The percentile anew: the first sample of the bucket in which the share is reached, and a straight line within it.
+CREATE OR REPLACE VIEW internal.kpi_lag AS
+WITH leaf AS (
+    SELECT * EXCLUDE (lag_s, weight), internal.bucket_of(lag_s) AS bucket, sum(lag_s * weight) AS lagged,
+           sum(weight)::HUGEINT AS weight
+    FROM internal.lag_sample GROUP BY ALL),
+mean AS (
+    SELECT kpi, 'MEAN' AS measure, stage, le_code, region, practice, project_code, billing_cycle_id, unit,
+           sum(lagged)::BIGINT AS numerator, sum(weight)::BIGINT AS denominator
+    FROM leaf GROUP BY ALL),
+listed AS (
+    SELECT kpi, stage, le_code, region, practice, project_code, billing_cycle_id, unit, sum(weight) AS total,
+           list({'bucket': bucket, 'weight': weight} ORDER BY bucket) AS buckets
+    FROM leaf WHERE kpi <> 'time_to_bill_stages' GROUP BY ALL),
+below AS (
+    SELECT l.* EXCLUDE (buckets), p.percent, b.bucket, b.weight,
+           (SELECT coalesce(sum(o.weight), 0) FROM (SELECT unnest(l.buckets) AS o) WHERE o.bucket < b.bucket) AS under
+    FROM (SELECT *, unnest(buckets) AS b FROM listed) l, (VALUES (50), (90)) p(percent))
+SELECT * FROM mean
+UNION ALL
+SELECT kpi, 'P' || percent, stage, le_code, region, practice, project_code, billing_cycle_id, unit,
+       (internal.within(bucket, percent * total - 100 * under, weight) * total)::BIGINT, total::BIGINT
+FROM below WHERE 100 * under < percent * total AND 100 * (under + weight) >= percent * total;
+
+CREATE OR REPLACE MACRO internal.lag_kpi(id) AS TABLE
+SELECT kpi, measure, le_code, region, practice, project_code, billing_cycle_id, NULL::VARCHAR AS currency,
+       stage AS state, NULL::VARCHAR AS hold_code, internal.lag(numerator, denominator, l.unit) AS value, numerator,
+       denominator, internal.kpi_unit(l.unit, denominator, NULL) AS unit, f.as_of, f.complete_through, f.freshness
+FROM internal.kpi_lag l, internal.freshness f WHERE kpi = id;
+
+CREATE OR REPLACE VIEW v1.kpi_time_to_bill AS SELECT * FROM internal.lag_kpi('time_to_bill');
+CREATE OR REPLACE VIEW v1.kpi_time_to_bill_stages AS SELECT * FROM internal.lag_kpi('time_to_bill_stages');
+CREATE OR REPLACE VIEW v1.kpi_approval_latency AS SELECT * FROM internal.lag_kpi('approval_latency');
+CREATE OR REPLACE VIEW v1.kpi_approval_latency_business AS SELECT * FROM internal.lag_kpi('approval_latency_business');
 
 -- The weeks that were compared, and what healed in time, leave no rows in this version: these add up the cells.
 CREATE OR REPLACE VIEW v1.kpi_assignment_sync_rate AS SELECT * FROM v1.kpi WHERE kpi = 'assignment_sync_rate';

@@ -121,7 +121,8 @@ class Pipeline:
         wait_until(check, within_s, what, lambda: "\n\n".join(proc.tail(8) for proc in self.procs.values()))
 
     def _places(self) -> list[tuple[Axis, int]]:
-        return [(Axis.CONTROL, 0), *((Axis.PROJECT, number) for number in range(self.settings.kafka.partitions))]
+        wide = range(self.settings.kafka.partitions)
+        return [(Axis.CONTROL, 0), *((axis, number) for axis in (Axis.PROJECT, Axis.WORKER) for number in wide)]
 
     def _ingested(self) -> bool:
         group = GroupProgress(self.settings, self.settings.group("ingest"))

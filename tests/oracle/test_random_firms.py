@@ -16,7 +16,7 @@ def test_replay_equals_the_oracle(seed: int, fresh: bool, tmp_path: Path) -> Non
     """Entries, findings and KPIs are equal."""
     firm = generate(seed, entries=60, days=21, stated_every_h=24)
     capture = firm.write(tmp_path / "capture.jsonl")
-    replay(capture, tmp_path / "replayed.duckdb", until=end_of(firm), assume_fresh=fresh)
+    replay(capture, tmp_path / "replayed.duckdb", until=end_of(firm), assume_fresh=fresh, policy=compare.POLICY)
     told = oracle.run([capture], until=end_of(firm), assume_fresh=fresh)
     differences = compare.compare(told, tmp_path / "replayed.duckdb")
     assert not differences, "\n".join(differences)

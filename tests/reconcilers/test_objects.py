@@ -6,7 +6,7 @@ import random
 
 import orjson
 import pytest
-from firm import Firm, entry, fixture, posted, us
+from firm import Firm, day, entry, fixture, posted, us
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -138,15 +138,17 @@ def firm() -> Firm:
 
 
 def test_absence_in_an_unknown_object_is_not_proved_and_entries_are_held() -> None:
-    it = firm().take(entry("TIME", "E1", "2026-03-10T10:00:00Z"), entry("TIME", "E2", "2026-03-10T10:00:00Z"),
-                     posted("E2", "2026-03-10T10:30:00Z"))
+    monday = {"work_date": day("2026-03-09")}  # on one day the two would be duplicates
+    it = firm().take(entry("TIME", "E1", "2026-03-10T10:00:00Z"), entry("TIME", "E2", "2026-03-10T10:00:00Z", **monday),
+                     posted("E2", "2026-03-10T10:30:00Z", **monday))
     it.take(whole("ERP", "posted_labour", "2026-03-10T11:00:00Z", Op.GAP, "9" * 12)).until("2026-03-12T12:00:00Z")
     [found] = it.findings("TIME_LATE_TO_ERP")[:1]
     assert {row["status"] for row in it.findings("TIME_LATE_TO_ERP")} == {"SUPPRESSED"}
     assert (found["business_key"], found["opened_at"]) == ("TIME:E1", None)
     assert (it.entry("E1")["state"], it.entry("E2")["state"], it.entry("E2")["top_hold"]) == (
         "APPROVED_PENDING", "HELD", "H19")
-    it.take(posted("E1", "2026-03-12T12:30:00Z", op=Op.SNAPSHOT), posted("E2", "2026-03-12T12:30:00Z", op=Op.SNAPSHOT),
+    it.take(posted("E1", "2026-03-12T12:30:00Z", op=Op.SNAPSHOT),
+            posted("E2", "2026-03-12T12:30:00Z", op=Op.SNAPSHOT, **monday),
             whole("ERP", "posted_labour", "2026-03-12T12:31:00Z", Op.SNAPSHOT, "~"))
     it.until("2026-03-12T13:00:00Z")
     assert it.findings("TIME_LATE_TO_ERP") == []
@@ -195,10 +197,10 @@ def test_only_checks_that_read_the_object_wait(item: Change, still: bool) -> Non
 
 def test_an_unknown_record_holds_up_its_own_subjects_only() -> None:
     it = firm()
-    for number in ("E1", "E2"):
-        it.take(entry("TIME", number, "2026-03-10T10:00:00Z"),
-                entry("PSA", number, "2026-03-10T10:05:00Z", qty_s=3_600),
-                posted(number, "2026-03-10T10:30:00Z"))
+    for number, date in (("E1", day("2026-03-10")), ("E2", day("2026-03-09"))):
+        it.take(entry("TIME", number, "2026-03-10T10:00:00Z", work_date=date),
+                entry("PSA", number, "2026-03-10T10:05:00Z", qty_s=3_600, work_date=date),
+                posted(number, "2026-03-10T10:30:00Z", work_date=date))
     it.take(entry("PSA", "E1", "2026-03-10T11:00:00Z", op=Op.GAP)).until("2026-03-10T18:00:00Z")
     assert [(row["business_key"], row["status"]) for row in it.findings("TIME_QTY_MISMATCH")] == [
         ("TIME:E1", "SUPPRESSED"), ("TIME:E2", "OPEN")]

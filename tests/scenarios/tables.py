@@ -39,6 +39,8 @@ class Finding(NamedTuple):
     resolved: str | None = None
     opened: str | None = None
     estimated: bool = False
+    queue: str | None = None
+    severity: str | None = None
 
 
 class Stale(NamedTuple):
@@ -62,6 +64,7 @@ class Moment:
     source_counts: dict[str, dict[str, int]] = field(
         default_factory=dict
     )  # source instance -> column of v1.source -> count
+    kpis: dict[tuple[str, str], str] = field(default_factory=dict)  # (kpi, measure) -> value of all its leaves
 
 
 @dataclass(frozen=True)
@@ -243,7 +246,14 @@ _S05 = (
             ("18:59", 6, 90_000),
         )
     ),
-    Moment("2026-03-10T19:00:00Z", 6, {"GBP": 90_000}, {"E1": Entry("HELD", 6, 6, 90_000, ("H16",))}, (_TOO_MUCH,)),
+    Moment(
+        "2026-03-10T19:00:00Z",
+        6,
+        {"GBP": 90_000},
+        {"E1": Entry("HELD", 6, 6, 90_000, ("H16",))},
+        (_TOO_MUCH,),
+        kpis={("approval_latency", "MEAN"): "7.0000", ("approval_latency_business", "MEAN"): "6.0000"},
+    ),
     Moment(
         "2026-03-10T20:00:00Z",
         6,
@@ -470,6 +480,108 @@ _S17 = (
 )
 
 
+# S19 Duplicate invoice ------------------------------------------------------------------------------------------------
+
+
+def duplicate_invoice() -> Capture:
+    """A retry makes a second invoice for the same five days; a credit note takes it back."""
+    firm = fixture()
+    keys = [f"E{number}" for number in range(1, 6)]
+    for key, day in zip(keys, ("09", "10", "11", "12", "13"), strict=True):
+        _entered_and_posted(
+            firm,
+            key,
+            f"2026-03-{day}",
+            hours=7.5,
+            approved="2026-03-16T09:00:00Z",
+            posted="2026-03-16T10:00:00Z",
+            applied=150,
+        )
+    _invoiced(firm, "INV-310", keys, at="2026-04-01T09:00:00Z")
+    _invoiced(firm, "INV-311", keys, at="2026-04-01T09:00:04Z")
+    _invoiced(firm, "CN-12", keys, at="2026-04-02T14:00:00Z", type="CREDIT_NOTE", corrects_invoice="INV-311")
+    return firm
+
+
+def _invoiced(firm: Capture, number: str, keys: list[str], *, at: str, seconds: int = 27_000, **more: str) -> None:
+    """Entries of so many seconds at 150 on one posted invoice, with 20 % of tax."""
+    share = seconds * 15_000 // 3_600
+    net, head = share * len(keys), {"le_code": "UK01", "invoice_no": number}
+    whole: dict[str, Any] = {"type": "INVOICE", "customer_no": "C-ACME", "ccy": "GBP", "state": "POSTED", **more}
+    amounts: dict[str, Any] = {"net": money(net), "tax": money(net // 5)}
+    firm.put(ERP, "invoice", at=at, **head, **whole, **amounts, idempotency_key="REQ-7781", posted_at=at)
+    firm.put(ERP, "invoice_line", at=at, **head, line_no=1, project_code=P, qty_s=seconds * len(keys), **amounts)
+    for key in keys:
+        firm.put(
+            ERP,
+            "coverage",
+            at=at,
+            **head,
+            line_no=1,
+            kind="TIME_ENTRY",
+            target=f"TIME:{key}",
+            sign=-1 if more else 1,
+            qty_s=seconds,
+            amount=money(share),
+        )
+
+
+_TWICE = Finding(
+    "INVOICE_DUPLICATE",
+    None,
+    "UK01:INV-311",
+    "2026-04-01T09:00:04Z",
+    "2026-04-01T09:00:04Z",
+    37.5,
+    -675_000,
+    "GBP",
+    opened="2026-04-01T09:00:04Z",
+    queue="finance-ar.emea",
+    severity="CRITICAL",
+)
+_S19_BILLED = {f"E{number}": Entry("INVOICED", 7.5, 0, 0) for number in range(1, 6)}
+_S19 = (
+    Moment("2026-04-01T09:00:00Z", 0, {}, _S19_BILLED, ()),
+    Moment(
+        "2026-04-01T09:00:04Z", 0, {}, {f"E{n}": Entry("ADJUSTMENT_DUE", 7.5, 0, 0) for n in range(1, 6)}, (_TWICE,)
+    ),
+    Moment("2026-04-02T14:00:00Z", 0, {}, _S19_BILLED, (_TWICE._replace(resolved="2026-04-02T14:00:00Z"),)),
+)
+
+
+# Time to bill: the example of K5 --------------------------------------------------------------------------------------
+
+
+def time_to_bill() -> Capture:
+    """3 h after 3 days, 6 h after 9, 9 h after 12; the last are credited."""
+    firm = fixture()
+    late = []
+    for number, (day, days) in enumerate((("17", 1), ("11", 2), ("08", 3))):
+        keys = [f"E{number}{one}" for one in range(days)]
+        for one, key in enumerate(keys):
+            _entered_and_posted(
+                firm,
+                key,
+                f"2026-03-{day}",
+                hours=3,
+                approved="2026-03-18T09:00:00Z",
+                posted="2026-03-18T09:00:00Z",
+                applied=150,
+                note_hash=f"{one}",
+            )
+        _invoiced(firm, f"INV-{number}", keys, at="2026-03-21T00:00:00Z", seconds=10_800)
+        late = keys
+    at = "2026-03-22T00:00:00Z"
+    _invoiced(firm, "CN-1", late, at=at, seconds=10_800, type="CREDIT_NOTE", corrects_invoice="INV-2")
+    return firm
+
+
+_K5 = (
+    Moment("2026-03-21T00:00:00Z", 0, {}, kpis={("time_to_bill", "MEAN"): "9.5000"}),
+    Moment("2026-03-22T00:00:00Z", 9, {"GBP": 135_000}, kpis={("time_to_bill", "MEAN"): "7.0000"}),
+)
+
+
 # S24 Stale counterpart ------------------------------------------------------------------------------------------------
 
 
@@ -585,6 +697,8 @@ SCENARIOS = (
     Scenario("S14-in-order", lambda: equal_timestamps(in_order=True), _S14_IN),
     Scenario("S15", duplicates, _S15),
     Scenario("S17", missing_rate, _S17),
+    Scenario("S19", duplicate_invoice, _S19),
+    Scenario("K5", time_to_bill, _K5),
     Scenario("S24-frozen", stale_counterpart, _S24_FROZEN, stale=("ERP",)),
     Scenario("S24a", lambda: stale_counterpart(caught_up=True), _S24A, stale=("ERP",)),
     Scenario("S24b", lambda: stale_counterpart(caught_up=True, posted=True), _S24B, stale=("ERP",)),

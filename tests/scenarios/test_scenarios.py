@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,14 @@ def test_oracle(scenario: Scenario, moment: Moment, tmp_path: Path) -> None:
     capture = arrived(scenario.capture(), moment.at, tmp_path / "capture.jsonl")
     con = oracle.run([capture], until=moment.at, assume_fresh=True, stale=scenario.stale)
     found = compare.findings(con, "SELECT * FROM finding")
-    check(moment, compare.every_entry(con, "time_entry"), found, compare.kpis(con, "SELECT * FROM kpi"))
+    told = None if moment.findings is None else tuple(item for item in moment.findings if is_known(item))
+    check(replace(moment, findings=told), compare.every_entry(con, "time_entry"), found,
+          compare.kpis(con, "SELECT * FROM kpi"))
+
+
+def is_known(finding: Finding | Stale) -> bool:
+    """Whether the oracle works out the finding's check."""
+    return isinstance(finding, Stale) or finding.code in compare.CHECKS
 
 
 @pytest.mark.parametrize(("scenario", "moment"), MOMENTS)
@@ -94,6 +102,15 @@ def check_detection(moment: Moment, con: duckdb.DuckDBPyConnection) -> None:
         if isinstance(finding, Finding) and finding.opened:
             query = "SELECT epoch_us(opened_at) FROM v1.finding WHERE code = ? AND business_key = ?"
             assert con.execute(query, [finding.code, finding.key]).fetchall() == [(instant_us(finding.opened),)]
+        if isinstance(finding, Finding) and finding.queue:
+            query = "SELECT queue, severity FROM v1.finding WHERE code = ? AND business_key = ?"
+            assert con.execute(query, [finding.code, finding.key]).fetchall() == [(finding.queue, finding.severity)]
+    for (kpi, measure), value in moment.kpis.items():
+        streamed, recomputed = (
+            con.execute(f"SELECT value::VARCHAR FROM v1.{view} WHERE kpi = ? AND measure = ?", [kpi, measure]).fetchall()
+            for view in ("kpi", f"kpi_{kpi}")
+        )
+        assert streamed == recomputed == [(value,)], kpi
     for instance, counts in moment.source_counts.items():
         for column, expected in counts.items():
             query = f"SELECT sum({column})::BIGINT FROM v1.source WHERE instance = ? AND object = '*'"

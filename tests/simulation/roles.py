@@ -17,24 +17,26 @@ from tieout.codecs.formats import codec
 from tieout.codecs.records import RawRecord
 from tieout.reconcilers.engine import READS
 from tieout.reconcilers.entities import Axis
-from tieout.reconcilers.outcomes import Output
+from tieout.reconcilers.outcomes import PUBLISHED
 from tieout.streams import checkpoint, frames, outbox, tables
 from tieout.streams.checkpoint import Fenced, Outputs, Writer
 from tieout.streams.outputs import encoders
 from tieout.streams.pipeline import Pipeline, Reading
 from tieout.streams.settings import Settings
 from tieout.streams.shards import Shard, Verdict
+from tieout.streams.standings import STANDINGS, of_records
 from tieout.streams.tables import Place
 from tieout.streams.topics import changes_topic, output_topic, table_topic
 from tieout.streams.worker import engine
 
 WIDE: Final = 2  # partitions of the project axis
-PLACES: Final = (*(Place(Axis.PROJECT, number) for number in range(WIDE)), Place(Axis.CONTROL, 0))
+PLACES: Final = (*(Place(axis, number) for axis in (Axis.PROJECT, Axis.WORKER) for number in range(WIDE)),
+                 Place(Axis.CONTROL, 0))
 SETTINGS: Final = Settings()
 READING: Final = Reading(codec("canonical", {}))
 RECONCILER: Final = engine(SETTINGS)
 OUTPUTS: Final = Outputs(encoders())
-TOPICS: Final = tuple(output_topic(output) for output in Output)
+TOPICS: Final = tuple(output_topic(output) for output in PUBLISHED)
 
 
 @contextmanager
@@ -107,7 +109,7 @@ class Ingest:
     @property
     def done(self) -> bool:
         """Whether everything is committed."""
-        return all(self._next(at) >= len(records) for at, records in self._raw.items())
+        return not self._returned() and all(self._next(at) >= len(records) for at, records in self._raw.items())
 
     def die(self) -> None:
         self._pipeline = None
@@ -121,14 +123,23 @@ class Ingest:
         for at in chance.sample(sorted(self._raw), len(self._raw)):
             if chance.random() < 0.6:
                 took += self._raw[at][self._next(at) : self._next(at) + chance.choice((1, 4, 30))]
-        if not took and self._pipeline.now_us == 0:
+        back = self._returned()
+        if not took and not back and self._pipeline.now_us == 0:
             return  # there is no time yet
-        self._outbox.deliver(self._pipeline.take(took) if took else self._pipeline.tick())
+        if took or not back:
+            self._outbox.deliver(self._pipeline.take(took) if took else self._pipeline.tick())
+        if back:
+            self._outbox.deliver(self._pipeline.deliver(of_records(back)))
         self._world.at("frames delivered, offsets not committed")
-        for record in took:
+        for record in (*took, *back):
             self._world.committed["ingest", (record.topic, record.partition)] = record.offset + 1
         self._pipeline.committed({(record.topic, record.partition): record.offset + 1 for record in took})
         self._world.at("offsets committed")
+
+    def _returned(self) -> list[RawRecord]:
+        """What the worker axis says about entries and was not framed yet."""
+        return [RawRecord(*record.at, record.number, 0, record.raw_key, record.raw_value)
+                for record in self._world.whole(STANDINGS) if record.number >= self._next(record.at)]
 
     def _next(self, at: Partition) -> int:
         return self._world.committed.get(("ingest", at), 0)
@@ -174,9 +185,9 @@ class Worker:
         self._held.clear()
 
     def states(self) -> Iterator[Any]:
-        """The reconcilers' states of the project axis."""
+        """The reconcilers' states of the project and the worker axis."""
         for place, (shard, _) in self._held.items():
-            if place.axis is Axis.PROJECT:
+            if place.axis is not Axis.CONTROL:
                 yield shard._state._part  # type: ignore[attr-defined]
 
     def give(self, place: Place, orderly: bool) -> None:

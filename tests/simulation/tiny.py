@@ -29,10 +29,27 @@ def capture(seed: int) -> tuple[RawRecord, ...]:
         _rekey(firm)
     for number in range(ENTRIES):
         entry(firm, f"{number}")
+    if firm.chance(0.5):
+        _overlap(firm)
     _watermarks(firm)
     if firm.chance(0.3):
         _object(firm)
     return tuple(_records(firm))
+
+
+def _overlap(firm: Firm) -> None:
+    """A worker is in two projects at the same time; later, perhaps, one of the entries is withdrawn."""
+    day = START.date().isoformat()
+    for number, project in enumerate(PROJECTS):
+        at = START + timedelta(hours=30, minutes=number)
+        row = {"origin_system": "TIME", "origin_id": f"X{number}"}
+        begins = START + timedelta(hours=9 + number)
+        firm.say(TIME, "time_entry", at, **row, worker_no="W1", project_code=project, work_date=day,
+                 work_tz="Europe/London", start_at=f"{begins:%Y-%m-%dT%H:%M:%SZ}",
+                 end_at=f"{begins + timedelta(hours=2):%Y-%m-%dT%H:%M:%SZ}", qty_s=7_200, quantum_s=60,
+                 time_type="WORK", role_code="SA", billable=True, state="APPROVED")
+    if firm.chance(0.5):
+        firm.say(TIME, "time_entry", START + timedelta(hours=40), **row, billable=False)
 
 
 def _masters(firm: Firm) -> None:

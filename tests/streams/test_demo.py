@@ -154,7 +154,7 @@ def test_the_whole_demo_is_green(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
     assert "0 invented" in done.stdout
-    assert "13 of 13 KPIs equal" in done.stdout
+    assert "17 of 17 KPIs equal" in done.stdout
     assert {file.name for file in folder.glob("logs/*.log")} == {f"{role}.log" for role in (*app.PIPELINE, "simulate")}
     assert Demo(folder, 0, 1.0, 1, lambda state: None).truth_file.exists()
     assert crew.free_port() > 0

@@ -16,6 +16,7 @@ from tieout.codecs.formats import codec
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Change
 from tieout.reconcilers.entities import ENTITIES, Axis, Reach
+from tieout.reconcilers.routing import COVERED
 from tieout.reconcilers.tallies import Tally
 from tieout.streams.identity import Identity
 from tieout.streams.parking import Parked, Parking, position
@@ -44,12 +45,12 @@ def by_id(offset: int, **row: Any) -> RawRecord:
 
 
 def sent(batches: Iterable[Batch]) -> dict[int, list[Change]]:
-    """The changes by project partition, in order."""
+    """The changes by project partition, in order, less what follows from others."""
     found: dict[int, list[Change]] = defaultdict(list)
     for batch in batches:
         for axis, partition, frame in batch.frames:
             if axis is Axis.PROJECT:
-                found[partition] += frame.changes
+                found[partition] += [change for change in frame.changes if change.entity != COVERED]
     return found
 
 
@@ -230,7 +231,8 @@ def test_a_source_that_only_its_events_name_is_as_complete_as_their_topic() -> N
 def test_a_tick_goes_to_every_partition_and_to_control() -> None:
     frames = pipeline().tick(now_us=5).frames
     assert [(axis, partition, frame.now_us, frame.changes) for axis, partition, frame in frames] == [
-        (Axis.PROJECT, 0, 5, ()), (Axis.PROJECT, 1, 5, ()), (Axis.PROJECT, 2, 5, ()), (Axis.CONTROL, 0, 5, ())]
+        (Axis.PROJECT, 0, 5, ()), (Axis.PROJECT, 1, 5, ()), (Axis.PROJECT, 2, 5, ()),
+        (Axis.WORKER, 0, 5, ()), (Axis.WORKER, 1, 5, ()), (Axis.WORKER, 2, 5, ()), (Axis.CONTROL, 0, 5, ())]
 
 
 def test_a_frame_that_is_full_does_not_state_the_watermark_of_the_changes_behind_it() -> None:
@@ -372,7 +374,7 @@ def test_frames_are_numbered_without_gaps(batches: list[list[RawRecord]]) -> Non
         for axis, partition, frame in ingest.take(batch).frames:
             numbers[axis, partition].append(frame.number)
     assert all(found == list(range(len(found))) for found in numbers.values())
-    assert len(numbers) == PARTITIONS + 1
+    assert len(numbers) == 2 * PARTITIONS + 1
 
 
 @given(streams(), st.data())

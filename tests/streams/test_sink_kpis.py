@@ -20,7 +20,8 @@ from tieout.streams.sinks.catalogue import KPIS, Unit, value
 from tieout.streams.sinks.store import Store
 
 RECOMPUTED = ("unbilled_hours", "unbilled_value", "unpriced_hours", "held_hours", "held_value", "unbilled_ageing",
-              "open_findings", "exposure", "sync_lag")
+              "open_findings", "exposure", "sync_lag", "time_to_bill", "time_to_bill_stages", "approval_latency",
+              "approval_latency_business")
 CURRENCIES = ("GBP", "JPY", "BHD", "EUR")
 
 
@@ -37,7 +38,14 @@ def _entry(number: int, said: dict[str, Any]) -> Outcome:
         work_date=DAY - said["age"], state=said["state"], unbilled_s=seconds, unbilled_minor=minor,
         unpriced_s=seconds if said["unpriced"] else 0, held_s=seconds if held else 0,
         held_minor=minor if held else 0, top_hold="H22" if held and seconds else None,
-        holds="H22|H04" if held and seconds else "")
+        holds="H22|H04" if held and seconds else "", billed_s=said["billed_s"],
+        approval_business_s=said["business_s"], **_instants(said["way"], said["known"]))
+
+
+def _instants(way: list[int], known: int) -> dict[str, int]:
+    """Instants on the way to the invoice, of which the first `known` are known; a source may have them out of order."""
+    names = ("worked_at", "submitted_at", "approved_at", "posted_at", "ready_at", "invoiced_at")
+    return {name: NOW + 1_000_000 * sum(way[: index + 1]) for index, name in enumerate(names[:known])}
 
 
 ENTRIES = st.lists(st.fixed_dictionaries({
@@ -45,6 +53,8 @@ ENTRIES = st.lists(st.fixed_dictionaries({
     "currency": st.sampled_from(CURRENCIES), "age": st.integers(0, 100),
     "state": st.sampled_from(["READY", "HELD", "PROPOSED", "INVOICED"]),
     "unbilled_s": st.integers(0, 50_000), "unbilled_minor": st.integers(0, 10**12), "unpriced": st.booleans(),
+    "billed_s": st.integers(0, 50_000), "way": st.lists(st.integers(-60, 4_000_000), min_size=6, max_size=6),
+    "known": st.integers(0, 6), "business_s": st.none() | st.integers(0, 400_000),
     "status": st.sampled_from(["OPEN", "ACK", "RESOLVED_AUTO", None]),
     "code": st.sampled_from(["TIME_LATE_TO_ERP", "TIME_WITHOUT_ASSIGNMENT"]),
 }), max_size=12)
