@@ -68,7 +68,7 @@ class Firms:
     def __init__(self, rows: list[Row]) -> None:
         self._shared: list[tuple[str, bytes, bytes]] = []
         self._templates: list[tuple[str, str, str]] = []
-        for table, key, value in rows:
+        for table, key, value in sorted(rows, key=lambda row: row[1].startswith("L|")):  # lives have their findings
             text = orjson.dumps(value).decode()
             if _NAMES.search(key):
                 self._templates.append((table, _NAMES.sub(r"\g<0>\0", key), _NAMES.sub(r"\g<0>\0", text)))

@@ -406,7 +406,7 @@ class _Reader:
                 else:
                     raise KafkaException(error)
             if watch:
-                watch.took(len(messages))
+                watch.took(sum(message.error() is None for message in messages))
 
     def _start(self, topic: str) -> int:
         """0; RestoreError when the head of the changelog is gone."""
