@@ -21,7 +21,7 @@ from tieout.streams.localcopy import Folder
 from tieout.streams.metrics import counter, forget, gauge, histogram
 from tieout.streams.settings import Settings
 from tieout.streams.shards import Reconciler, Shard
-from tieout.streams.tables import Place, Restored, RestoreError, Watch, collector_off, restore
+from tieout.streams.tables import Place, Restored, RestoreError, Watch, collector_off, reread, restore
 from tieout.streams.topics import AXES, changes_topic
 
 log = logging.getLogger(__name__)
@@ -89,16 +89,19 @@ class Handover:
         while self._folder:
             await asyncio.sleep(self._settings.checkpoint.snapshot_every_s)
             for place in sorted(self._checkpointer.held):
-                async with self._checkpointer.pause():
-                    await self._refresh(place)
+                await self._refresh(place)
 
     async def _refresh(self, place: Place) -> None:
-        """A snapshot that cannot be written costs the next start time, nothing else."""
+        """Nothing is written to the changelogs while what followed is read; a snapshot that fails costs only time."""
         if self._folder is None:
             return
-        loop, tables = asyncio.get_running_loop(), self._reconciler.tables
+        folder, tables = self._folder, self._reconciler.tables
+        run = partial(asyncio.get_running_loop().run_in_executor, self._pool)
         try:
-            await loop.run_in_executor(self._pool, self._folder.refresh, place, tables)
+            copy = await run(folder.load, place)
+            async with self._checkpointer.pause():
+                read = await run(reread, self._settings.kafka_client(), place, tables, copy)
+            await run(folder.save, place, read, tables)
         except Exception as error:
             log.warning("no local snapshot of %s: %s", place, error)
 

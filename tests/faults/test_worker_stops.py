@@ -30,6 +30,7 @@ def test_sigterm_at_random_points(shared: Settings, tmp_path: Path, snapshots: b
         for first in range(0, ROWS, 1_000):
             feed.send_keys(partition, [f"R{partition}-{number}" for number in range(first, first + 1_000)])
     more = {"KAFKA__CLIENT__GROUP_INSTANCE_ID": "worker-0", "CHECKPOINT__INTERVAL_MS": "20"}
+    feed.send(1)  # delivered, all of it
     if snapshots:
         more["CHECKPOINT__SNAPSHOT_DIR"] = str(tmp_path / "tables")
     took: list[float] = []
