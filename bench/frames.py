@@ -22,6 +22,7 @@ from tieout.streams.simulate.story import tell
 from tieout.streams.survey import survey
 
 EVENTS: Final = "bench.events.v1"
+WIDE: Final = (Axis.PROJECT, Axis.WORKER)  # the axes with changes, one after the other on the partitions of EVENTS
 ORDINARY_CHANGELOG: Final = "bench-ordinary-state-changelog"  # as Faust names it
 _RECORDS_A_BATCH: Final = 4 * FRAME_CHANGES  # what ingest takes at once while there is a backlog
 
@@ -44,23 +45,25 @@ def story_frames(partitions: int) -> list[Outgoing]:
 
 
 def single_events(frames: list[Outgoing]) -> Iterator[tuple[int, Frame]]:
-    """(partition, frame of one change) for every change on the project axis; the last of a frame has its watermarks."""
+    """(partition of EVENTS, frame of one change) for every change; the last of a frame has its watermarks."""
+    wide = 1 + max(partition for _, partition, _ in frames)
     numbers: dict[int, int] = {}
     for axis, partition, frame in frames:
-        if axis is not Axis.PROJECT:
+        if axis not in WIDE:
             continue
+        place = WIDE.index(axis) * wide + partition
         for index, change in enumerate(frame.changes, start=1):
             last = index == len(frame.changes)
-            number = numbers.get(partition, 0)
-            numbers[partition] = number + 1
+            number = numbers.get(place, 0)
+            numbers[place] = number + 1
             marks = (frame.watermarks, frame.sources) if last else ({}, {})
-            yield partition, Frame(frame.producer, number, frame.now_us, (change,), *marks)
+            yield place, Frame(frame.producer, number, frame.now_us, (change,), *marks)
 
 
 def prefill(settings: Settings, frames: list[Outgoing], embedded: EmbeddedBroker | None) -> int:
-    """Make all topics and send everything; how many changes there are on the project axis."""
+    """Make all topics and send everything; how many changes there are."""
     wanted = {topic.name: topic.partitions for topic in topics.desired(settings, TABLES)}
-    wanted |= {EVENTS: settings.kafka.partitions, ORDINARY_CHANGELOG: settings.kafka.partitions}
+    wanted |= dict.fromkeys((EVENTS, ORDINARY_CHANGELOG), len(WIDE) * settings.kafka.partitions)
     if embedded:
         for name, partitions in wanted.items():
             embedded.create(name, partitions)

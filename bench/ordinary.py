@@ -10,9 +10,8 @@ from typing import Any
 import faust
 import mode.loop
 
-from bench.frames import EVENTS
+from bench.frames import EVENTS, WIDE
 from bench.stopwatch import Stopwatch
-from tieout.reconcilers.entities import Axis
 from tieout.streams import settings
 from tieout.streams.frames import decode
 
@@ -27,14 +26,14 @@ async def serve(expected: int, configured: settings.Settings) -> None:
     watch = Stopwatch()
     reconciler = watch.reconciler()
     partitions = configured.kafka.partitions
-    states = [reconciler.state(Axis.PROJECT, number, partitions) for number in range(partitions)]
+    states = [reconciler.state(axis, number, partitions) for axis in WIDE for number in range(partitions)]
     done = asyncio.Event()
     app = App(
         "bench-ordinary", broker=configured.faust_broker(), store="memory://", web_enabled=False,
         topic_allow_declare=False, topic_disable_leader=True, table_standby_replicas=0, stream_recovery_delay=0,
         stream_wait_empty=False, consumer_auto_offset_reset="earliest",
     )  # fmt: skip
-    table = app.Table("state", partitions=partitions)
+    table = app.Table("state", partitions=len(states))
     topic = app.topic(EVENTS, key_type=bytes, key_serializer="raw", value_type=bytes, value_serializer="raw")
 
     @app.agent(topic)

@@ -7,13 +7,14 @@ import sys
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from bench.frames import WIDE
 from bench.stopwatch import Stopwatch
 from tieout.reconcilers.entities import Axis
 from tieout.streams import settings
 from tieout.streams.frames import decode
 from tieout.streams.topics import changes_topic
 
-_AXES = {changes_topic(axis): axis for axis in (Axis.PROJECT, Axis.CONTROL)}
+_AXES = {changes_topic(axis): axis for axis in (*WIDE, Axis.CONTROL)}
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
     partitions = configured.kafka.partitions
     watch = Stopwatch()
     reconciler = watch.reconciler()
-    places = [(Axis.PROJECT, number) for number in range(partitions)] + [(Axis.CONTROL, 0)]
+    places = [(axis, number) for axis in WIDE for number in range(partitions)] + [(Axis.CONTROL, 0)]
     states = {place: reconciler.state(*place, partitions) for place in places}
     consumer = Consumer(configured.kafka_client({"group.id": "bench-plain", "auto.offset.reset": "earliest"}))
     consumer.assign([TopicPartition(changes_topic(axis), number, 0) for axis, number in places])
