@@ -89,9 +89,10 @@ def play(case: Case) -> tuple[Batch, Counter[str], Decoded | None]:
 
 
 def sent(batch: Batch) -> list[Change]:
-    """The changes that frames carry to the rules, each once however many partitions it goes to."""
+    """The changes of sources that frames carry to the rules, each once however many partitions it goes to."""
     once = {(change.event_id, change.entity, change.op): change
-            for out in batch.frames if out.axis is Axis.PROJECT for change in out.frame.changes}
+            for out in batch.frames if out.axis is Axis.PROJECT for change in out.frame.changes
+            if change.entity != COVERED}  # ingest makes it of a coverage
     return list(once.values())
 
 
