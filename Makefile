@@ -49,8 +49,11 @@ bench: $(DEV)  ## Changes a second, against a plain loop and an ordinary Faust a
 bench-recovery: $(DEV)  ## Seconds until tables are back: 10,000, 100,000 and a million keys (ARGS="--snapshots")
 	@$(BIN)/python -m bench.recovery $(ARGS)
 
-faults: $(DEV)  ## Kill, stop and move every process on Apache Kafka (long)
-	@TIEOUT_TEST_KILLS=$${TIEOUT_TEST_KILLS:-30} TIEOUT_TEST_RESTARTS=$${TIEOUT_TEST_RESTARTS:-20} TIEOUT_TEST_STOPS=$${TIEOUT_TEST_STOPS:-50} $(BIN)/pytest -s -m faults -rs tests/faults $(ARGS)
+stops: $(DEV)  ## SIGTERM at 50 random points of a worker on Apache Kafka (long)
+	@TIEOUT_TEST_STOPS=$${TIEOUT_TEST_STOPS:-50} $(BIN)/pytest -s -n0 tests/faults/test_worker_stops.py $(ARGS)
+
+faults: $(DEV)  ## The fault suite on three brokers: kills, brokers, rebalances, disks, clocks (long)
+	@cd tests && ../$(BIN)/python -m faults.suite $(ARGS)
 
 audit: $(DEV)  ## Known vulnerabilities of the locked packages; says so when the advisories cannot be asked
 	@$(BIN)/python tests/advisories.py $(ARGS)
@@ -98,4 +101,4 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "this Python has no venv module. On Debian and Ubuntu: apt-get install python3-venv. Or name another Python: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-.PHONY: help demo test check lint types links kafka bench bench-recovery faults capture audit sbom simulate lock clean
+.PHONY: help demo test check lint types links kafka bench bench-recovery stops faults capture audit sbom simulate lock clean

@@ -21,7 +21,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from tieout.codecs.avro import RowReader
 from tieout.codecs.framing import unframe
-from tieout.reconcilers.outcomes import STATE_OUTPUTS, Output
+from tieout.reconcilers.outcomes import PUBLISHED, STATE_OUTPUTS, Output
 from tieout.reconcilers.timeline import instant_text
 from tieout.schemas import avsc
 from tieout.streams import clock
@@ -36,7 +36,7 @@ from tieout.streams.topics import output_topic
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
-EVENTS: Final = tuple(output for output in Output if output not in STATE_OUTPUTS)
+EVENTS: Final = tuple(output for output in PUBLISHED if output not in STATE_OUTPUTS)
 NOW: Final = -1  # the "hour" of state topics, whose rows are what they are now
 _HOUR_US: Final = 3_600_000_000
 _IDS_KEPT_H: Final = 72  # hours of events whose ids are remembered, to tell a repetition from a new event
@@ -169,8 +169,8 @@ class Auditor:
             "group.id": settings.group("audit"), "enable.auto.commit": False, "auto.offset.reset": "error",
             "isolation.level": "read_committed", "enable.partition.eof": True,
         }))
-        self._tallies = {output: Tally() for output in Output}
-        self._outputs = {output_topic(output): output for output in Output}
+        self._tallies = {output: Tally() for output in PUBLISHED}
+        self._outputs = {output_topic(output): output for output in PUBLISHED}
         self._readers = {output: RowReader(avsc(output.value)) for output in EVENTS}
         self._at: dict[tuple[str, int], int] = {}
         self.found: list[Difference] | None = None  # of the last comparison; None before the first
@@ -185,7 +185,7 @@ class Auditor:
         with Snapshot(self._file.resolve()) as snapshot:
             ends = {at: offset for at, offset in read_to(snapshot).items() if at[0] in self._outputs}
             if any(end < self._at.get(at, 0) for at, end in ends.items()):  # the store was made anew
-                self._at, self._tallies = {}, {output: Tally() for output in Output}
+                self._at, self._tallies = {}, {output: Tally() for output in PUBLISHED}
             for message in self._until(ends):
                 self._take(message)
             found = []
@@ -217,7 +217,7 @@ class Auditor:
                 if (error := message.error()) is not None:
                     if error.code() != KafkaError._PARTITION_EOF:
                         raise KafkaException(error)
-                    self._at[at] = max(self._at.get(at, 0), offset)
+                    self._at[at] = max(self._at.get(at, 0), min(offset, ends[at]))  # it may be behind what we skip
                 elif offset < ends[at]:
                     self._at[at] = offset + 1
                     yield message

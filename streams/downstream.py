@@ -12,9 +12,10 @@ from collections import deque
 from confluent_kafka import KafkaError, Message
 from confluent_kafka.admin import AdminClient
 
-from tieout.reconcilers.outcomes import Output
+from tieout.reconcilers.outcomes import PUBLISHED
 from tieout.streams.pressure import REFRESH_S, GroupProgress, Pressure, forgets
 from tieout.streams.settings import Settings
+from tieout.streams.standings import STANDINGS
 from tieout.streams.topics import output_topic
 
 _BROKER_S = 15.0
@@ -37,13 +38,13 @@ class Downstream:
             return None
         progress = GroupProgress(settings, settings.group("sink"))
         pressure = Pressure(progress, settings.ingest.max_ahead_bytes, lossy=True)
-        names = [name for name in map(output_topic, Output) if name in metadata.topics]
+        names = [name for name in map(output_topic, PUBLISHED) if name in metadata.topics]
         pressure.watch((name, partition) for name in names for partition in metadata.topics[name].partitions)
         return cls(pressure)
 
     def on_delivery(self, error: KafkaError | None, message: Message) -> None:
         """An output was delivered. Called in the checkpoint thread."""
-        if error is None:
+        if error is None and message.topic() != STANDINGS:  # which ingest reads
             size = len(message.value() or b"") + len(message.key() or b"")
             self._delivered.append((str(message.topic()), message.partition() or 0, message.offset() or 0, size))
 

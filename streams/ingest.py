@@ -14,6 +14,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from hashlib import md5
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -332,9 +333,18 @@ def _consumer_options(settings: Settings) -> dict[str, Any]:
         "group.id": settings.group("ingest"), "enable.auto.commit": False, "auto.offset.reset": "error",
         "isolation.level": "read_committed",
     }
-    if settings.ingest.instance:
-        options["group.instance.id"] = settings.ingest.instance
+    if instance := settings.ingest.instance or settings.kafka.client.get("group.instance.id"):
+        options["group.instance.id"] = f"{instance}-{_topics_read(settings)}"
     return options
+
+
+def _topics_read(settings: Settings) -> str:
+    """Which topics, as a short digest: a static member that comes back with others must not be the same member.
+
+    The broker gives it its old assignment again, whatever it subscribes to now: a source added would never be read.
+    """
+    topics = sorted({name for source in settings.sources.values() for name in (source.topic, source.heartbeat) if name})
+    return md5("\n".join(topics).encode(), usedforsecurity=False).hexdigest()[:8]
 
 
 def _from_the_start(consumer: Consumer, partitions: list[TopicPartition]) -> Iterator[TopicPartition]:

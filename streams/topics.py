@@ -155,10 +155,22 @@ def apply(admin: AdminClient, differences: Iterable[Difference]) -> None:
 def _until_seen(admin: AdminClient, topics: list[Topic]) -> None:
     """A broker answers before it shows what was done: whoever comes next must find it."""
     deadline_s = monotonic_s() + _ADMIN_TIMEOUT_S
-    while left := plan(admin, topics):
+    while left := _unseen(admin, topics):
         if monotonic_s() > deadline_s:
             raise TimeoutError(f"done, but not seen after {_ADMIN_TIMEOUT_S:.0f} s: {left[0]}")
         time.sleep(0.1)
+
+
+def _unseen(admin: AdminClient, topics: list[Topic]) -> list[Difference] | list[str]:
+    """What is still not as it was made; of several brokers, the one that is asked for settings may be behind."""
+    from confluent_kafka import KafkaError, KafkaException
+
+    try:
+        return plan(admin, topics)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise
+        return [error.args[0].str()]
 
 
 def _create(admin: AdminClient, topics: list[Topic]) -> None:

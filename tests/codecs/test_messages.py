@@ -7,12 +7,11 @@ runs; whatever happens to it, it is counted once, and a message that cannot be r
 from __future__ import annotations
 
 import json
-from base64 import b64decode
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
+from message_table import Case, content, rows
 
 from tieout.codecs.errors import DecodeError
 from tieout.codecs.formats import Codec, codec
@@ -24,34 +23,17 @@ from tieout.reconcilers.entities import ENTITIES, Axis
 from tieout.streams.identity import Identity
 from tieout.streams.pipeline import Batch, Pipeline, Reading
 
-FOLDER = Path(__file__).parent / "messages"
 FATES = ("applied", "filtered", "parked", "dead_lettered")
 MEMBERS = {"name", "format", "options", "key", "value", "key_b64", "value_b64", "headers", "ts", "schemas", "known",
            "fate", "reason", "changes", "watermark"}
 TS_MS = 1_773_164_531_000
 TOPIC = "raw"
 
-Case = dict[str, Any]
 
 
 def cases() -> list[Any]:
-    """Every case of every file, named by file and name."""
-    found = []
-    for file in sorted(FOLDER.glob("*.jsonl")):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            case = json.loads(line)
-            found.append(pytest.param(case, id=f"{file.stem}:{case['name']}"))
-    return found
-
-
-def content(case: Case, name: str) -> bytes | None:
-    """The bytes of key or value."""
-    if f"{name}_b64" in case:
-        return b64decode(case[f"{name}_b64"], validate=True)
-    value = case.get(name)
-    if value is None:
-        return None
-    return value.encode() if isinstance(value, str) else json.dumps(value, ensure_ascii=False).encode()
+    """Every case of every file, named by format and name."""
+    return [pytest.param(case, id=f"{case['format']}:{case['name']}") for case in rows()]
 
 
 def record_of(case: Case) -> RawRecord:
@@ -107,9 +89,10 @@ def play(case: Case) -> tuple[Batch, Counter[str], Decoded | None]:
 
 
 def sent(batch: Batch) -> list[Change]:
-    """The changes that frames carry to the rules, each once however many partitions it goes to."""
+    """The changes of sources that frames carry to the rules, each once however many partitions it goes to."""
     once = {(change.event_id, change.entity, change.op): change
-            for out in batch.frames if out.axis is Axis.PROJECT for change in out.frame.changes}
+            for out in batch.frames if out.axis is Axis.PROJECT for change in out.frame.changes
+            if change.entity != COVERED}  # ingest makes it of a coverage
     return list(once.values())
 
 

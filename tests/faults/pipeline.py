@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,20 +20,23 @@ from tieout.codecs.framing import unframe
 from tieout.reconcilers.changes import Frame
 from tieout.reconcilers.engine import State, apply
 from tieout.reconcilers.entities import Axis
-from tieout.reconcilers.outcomes import Output
+from tieout.reconcilers.outcomes import PUBLISHED, Output
 from tieout.reconcilers.policy import Policy
 from tieout.schemas import avsc
 from tieout.streams import demo, replay
+from tieout.streams.audit import read_to
 from tieout.streams.pressure import GroupProgress
 from tieout.streams.settings import Settings
 from tieout.streams.simulate.capture import write_capture
+from tieout.streams.simulate.delivery import Record
 from tieout.streams.simulate.facts import TOPICS
-from tieout.streams.simulate.story import Story
 from tieout.streams.sinks.publish import SNAPSHOT
+from tieout.streams.sinks.reader import Snapshot
 from tieout.streams.tables import Place, progress
 from tieout.streams.topics import changes_topic, output_topic
 
 ROLES: Final = ("ingest", "worker", "sink")
+DYING: Final = Path(__file__).with_name("dying_role.py")
 FEED_TICK_S: Final = 0.05
 STALE: Final = "stale sources"
 # Less what says when something was noticed, and the KPIs made of that or of the way that records took.
@@ -65,15 +68,17 @@ class Pipeline:
         self.procs: dict[str, Proc] = {}
         self._raw = raw or [(topic.name, number) for topic in TOPICS for number in range(topic.partitions)]
 
-    def start(self, name: str, *, static: bool = True) -> Proc:
-        """A process of the role that its name begins with: 'worker', 'worker-2'.
+    def start(self, name: str, *, static: bool = True, fault: str = "") -> Proc:
+        """A process of the role that its name begins with: 'worker', 'worker-2'; `fault` as in dying_role.py.
 
         A static member of its group is known again at once when it is restarted after a kill.
         """
         client = {"KAFKA__CLIENT__SESSION_TIMEOUT_MS": str(SESSION_MS), "KAFKA__CLIENT__HEARTBEAT_INTERVAL_MS": "1500"}
         if static:
             client["KAFKA__CLIENT__GROUP_INSTANCE_ID"] = name
-        command = [sys.executable, "-m", "tieout.streams.app", name.partition("-")[0], "--config", str(self.config)]
+        program = [str(DYING)] if fault else ["-m", "tieout.streams.app"]
+        command = [sys.executable, *program, name.partition("-")[0], "--config", str(self.config)]
+        client |= {"TEST_FAULT": fault} if fault else {}
         self.procs[name] = Proc(command, environment(self.settings, **client), self.folder / f"{name}.log")
         return self.procs[name]
 
@@ -102,8 +107,10 @@ class Pipeline:
     def settle(self) -> None:
         """Until everything that was fed is published."""
         self._until("ingest has read everything", self._ingested, 120)
-        frames = {(axis, number): self._end(changes_topic(axis), number) for axis, number in self._places()}
-        self._until("every frame is applied", lambda: all(self._applied(p) >= end for p, end in frames.items()), 240)
+        self._apply_all()
+        standings = last_committed(self.settings, [Output.STANDING])
+        self._until("ingest has read the standings", lambda: self._read(standings), 120)
+        self._apply_all()  # what the worker axis said has come home
         outputs = last_committed(self.settings)
         self._until("every output is published", lambda: self._published() >= outputs, 120)
 
@@ -133,6 +140,16 @@ class Pipeline:
         known = len(standings) == len(wanted) and any(standing.high for standing in standings.values())
         return known and all((standing.committed or 0) >= standing.high for standing in standings.values())
 
+    def _read(self, ends: Mapping[tuple[str, int], int]) -> bool:
+        group = GroupProgress(self.settings, self.settings.group("ingest"))
+        standings = group(ends)
+        group.close()
+        return all(at in standings and (standings[at].committed or 0) >= end for at, end in ends.items())
+
+    def _apply_all(self) -> None:
+        frames = {(axis, number): self._end(changes_topic(axis), number) for axis, number in self._places()}
+        self._until("every frame is applied", lambda: all(self._applied(p) >= end for p, end in frames.items()), 240)
+
     def _applied(self, place: tuple[Axis, int]) -> int:
         last = progress(self.settings.kafka_client(), Place(*place))
         return last.next_offset if last else 0
@@ -147,16 +164,15 @@ class Pipeline:
         snapshot = self.settings.sink.publish_dir / SNAPSHOT
         if not snapshot.exists():
             return Counter()
-        with duckdb.connect(str(snapshot.resolve()), read_only=True) as con:
-            rows = con.execute("SELECT topic, part, next FROM internal.kafka_offsets").fetchall()
-        return Counter({(topic, part): following for topic, part, following in rows})
+        with Snapshot(snapshot.resolve()) as published:
+            return Counter(read_to(published))
 
 
 class StoryFeed:
     """Plays a story's records into the raw topics, in order, a share at a time."""
 
-    def __init__(self, settings: Settings, story: Story) -> None:
-        self._records = story.records
+    def __init__(self, settings: Settings, records: Sequence[Record]) -> None:
+        self._records = records
         self._producer = Producer(settings.kafka_producer({"linger.ms": 5}))
         self._at = 0
 
@@ -193,10 +209,10 @@ class StoryFeed:
         assert self._producer.flush(60) == 0
 
 
-def last_committed(settings: Settings) -> Counter[tuple[str, int]]:
+def last_committed(settings: Settings, outputs: Iterable[Output] = PUBLISHED) -> Counter[tuple[str, int]]:
     """The offset after the last record of each output partition that a reader of committed records sees."""
     ends: Counter[tuple[str, int]] = Counter()
-    for output in Output:
+    for output in outputs:
         topic = output_topic(output)
         for record, _ in read_all(settings, topic):
             place = (topic, int(record["partition"]))
@@ -204,13 +220,17 @@ def last_committed(settings: Settings) -> Counter[tuple[str, int]]:
     return ends
 
 
-def replayed(story: Story, pipeline: Pipeline) -> Path:
-    """The DuckDB file that `tieout replay` makes of the same records."""
-    capture = pipeline.folder / "capture.jsonl"
-    write_capture(capture, story.records)
+def replayed(records: Sequence[Record], pipeline: Pipeline) -> Path:
+    """The DuckDB file that `tieout replay` makes of the same records, each partition a file of its own."""
+    captures = pipeline.folder / "captures"
+    lanes: dict[tuple[str, int], list[Record]] = defaultdict(list)
+    for record in records:
+        lanes[record.topic, record.partition].append(record)
+    for (topic, number), lane in lanes.items():
+        write_capture(captures / f"{topic}-{number}.jsonl", lane)
     database = pipeline.folder / "replayed.duckdb"
     options = replay.Options(partitions=pipeline.settings.kafka.partitions)
-    replay.replay(replay.load([capture]), database, options, pipeline.settings)
+    replay.replay(replay.load([captures]), database, options, pipeline.settings)
     return database
 
 

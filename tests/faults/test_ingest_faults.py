@@ -152,6 +152,19 @@ def test_killed_at_any_instant_it_loses_nothing_and_splits_nothing(shared: Setti
     assert set(waiting.values()) <= {None}, "something waits although all that it needs is there"
 
 
+def test_a_static_member_that_comes_back_with_another_source_reads_it(shared: Settings, kafka: KafkaCluster,
+                                                                      tmp_path: Path) -> None:
+    """Within its session the broker would give it the old assignment again."""
+    with ingest(shared, tmp_path) as proc:
+        wait_until(lambda: "assigned 5 raw partitions" in proc.log_now(), WAIT_S, "assigned", proc.tail)
+        proc.kill()
+        kafka.create("raw.crm", 1, {"retention.ms": "-1"})
+        with (shared.folder / "tieout.toml").open("a") as config:
+            config.write('[sources.crm]\nsystem = "CRM"\ntopic = "raw.crm"\n')
+        proc.start()
+        wait_until(lambda: "assigned 6 raw partitions" in proc.log_now(), WAIT_S, "the new source is read", proc.tail)
+
+
 def _wait_until_all_is_committed(settings: Settings, proc: Proc) -> None:
     reader = Consumer(settings.kafka_client({"group.id": settings.group("ingest")}))
     parts = [TopicPartition(topic, number) for topic, count in RAW.items() for number in range(count)]

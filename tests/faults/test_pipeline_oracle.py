@@ -41,11 +41,11 @@ def test_the_stream_equals_the_replay_and_the_oracle(kafka: KafkaCluster, promto
     for raw in TOPICS:
         kafka.create(raw.name, raw.partitions)
     with pipeline.running():
-        StoryFeed(pipeline.settings, story).rest()
+        StoryFeed(pipeline.settings, story.records).rest()
         pipeline.settle()
         lint_metrics(pipeline, promtool)
         pipeline.stop()
-    again = replayed(story, pipeline)
+    again = replayed(story.records, pipeline)
     assert differences(pipeline.settings.sink.path, again) == {}
     write_capture(tmp_path / "capture.jsonl", story.records)
     answers = oracle.run([tmp_path / "capture.jsonl"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.streams.audit import NOW, Auditor, Counted, Difference, Tally, compared, differences, fingerprint
@@ -132,6 +132,49 @@ def test_what_comes_after_the_snapshot_waits_and_is_read_next(room: Room) -> Non
     room.keep(decision(3, 0))
     assert auditor.compare() == []
     auditor.close()
+
+
+class Fetched:
+    """A consumer whose one batch reaches the end of its partition, as it is when the store is behind."""
+
+    def __init__(self, records: int) -> None:
+        self.records = records
+        self.assigned: list[Any] = []
+
+    def assign(self, places: list[Any]) -> None:
+        self.assigned = places
+
+    def consume(self, _most: int, _timeout_s: float) -> list[Any]:
+        [place] = self.assigned
+        return [*(Message(offset) for offset in range(max(0, place.offset), self.records)), Message(self.records, True)]
+
+
+class Message:
+    """A record of DECISIONS, or the end of the partition."""
+
+    def __init__(self, offset: int, end: bool = False) -> None:
+        self._offset, self._end = offset, end
+
+    def topic(self) -> str:
+        return DECISIONS
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self._offset
+
+    def error(self) -> KafkaError | None:
+        return KafkaError(KafkaError._PARTITION_EOF) if self._end else None
+
+
+def test_a_partitions_end_that_came_along_skips_nothing(tmp_path: Path) -> None:
+    """The end stands behind records that the snapshot did not have: they are read when the next one has them."""
+    auditor = Auditor(Settings(sink=Sink(path=tmp_path / "t.duckdb", publish_dir=tmp_path / "pub")))
+    auditor.close()
+    auditor._consumer = Fetched(5)  # type: ignore[assignment]
+    assert [each.offset() for each in auditor._until({(DECISIONS, 0): 2})] == [0, 1]
+    assert [each.offset() for each in auditor._until({(DECISIONS, 0): 5})] == [2, 3, 4]
 
 
 def test_a_store_made_anew_is_read_from_the_beginning(room: Room, tmp_path: Path) -> None:

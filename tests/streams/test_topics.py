@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from brokers import KafkaCluster
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tieout.reconcilers.entities import Axis
@@ -22,6 +23,32 @@ SETTINGS = Settings.model_validate({"kafka": {"partitions": 3}})
 @pytest.fixture
 def admin(kafka: KafkaCluster) -> Any:
     return AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
+
+
+def test_a_broker_that_does_not_know_a_new_topic_yet_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several brokers, one answers what there is and another how it is configured, a moment behind."""
+    answers = [KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)), []]
+
+    def later(*_: Any) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(topics, "plan", later)
+    topics._until_seen(AdminClient({"log_level": 0}), [])
+    assert answers == []
+
+
+def test_another_error_while_waiting_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not being allowed to ask does not pass by itself."""
+
+    def refused(*_: Any) -> Any:
+        raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+
+    monkeypatch.setattr(topics, "plan", refused)
+    with pytest.raises(KafkaException):
+        topics._until_seen(AdminClient({"log_level": 0}), [])
 
 
 @pytest.mark.parametrize(
