@@ -26,10 +26,11 @@ from tieout.codecs.errors import (
     shown,
 )
 from tieout.codecs.json_text import load_object
+from tieout.codecs.lost import arrived_us, readable
 from tieout.codecs.records import Decision, Decoded, RawRecord
 from tieout.codecs.values import Parser, instant_text, parse_instant, parse_int, parse_text, parser_of, to_wire
 from tieout.reconcilers.changes import Change, Op
-from tieout.reconcilers.entities import ENTITIES, SYSTEMS, Entity
+from tieout.reconcilers.entities import SOURCED, SYSTEMS, Entity
 
 OBSERVED: Final = "tieout.source.observed"
 DECISIONS: Final = ("acked", "assigned", "waived", "resolved")
@@ -53,7 +54,7 @@ class _Plan:
 def _plans() -> dict[str, _Plan]:
     """A plan for each event type of each entity."""
     plans: dict[str, _Plan] = {}
-    for entity in ENTITIES.values():
+    for entity in SOURCED.values():
         parsers = {name: parser_of(attribute) for name, attribute in entity.attributes.items()}
         for verb, op in _VERBS.items():
             plans[f"tieout.{entity.name}.{verb}"] = _Plan(entity, op, parsers)
@@ -81,6 +82,25 @@ class CanonicalCodec:
             return _change(plan, event, raw)
         return _rare(kind, event, raw)
 
+    def lost(self, raw: RawRecord) -> tuple[Change, ...]:
+        """The record that an event is about which cannot be read: a GAP with what it belongs to, where that is told."""
+        try:
+            event = load_object(raw.value or b"")
+            source, plan = _source(event), _PLANS.get(str(event.get("type")))
+        except DecodeError:
+            return ()
+        if plan is None or plan.op not in (Op.UPSERT, Op.DELETE, Op.SNAPSHOT):
+            return ()
+        subject, data = event.get("subject"), event.get("data")
+        subject = subject if type(subject) is str else ""
+        asserted = _sound(plan, data if type(data) is dict else {})
+        key = plan.entity.business_key(asserted, subject)
+        if not key:
+            return ()
+        commit_us = readable(lambda: _commit_us(event), arrived_us(raw))
+        return (Change(plan.entity.name, key, Op.GAP, source, subject or key, commit_us, "", asserted, "",
+                       (raw.topic, raw.partition, raw.offset)),)
+
 
 def recognises(value: bytes | None) -> bool:
     """True when the bytes are a CloudEvent with a type of ours; never raises."""
@@ -93,7 +113,7 @@ def recognises(value: bytes | None) -> bool:
 
 def encode(change: Change) -> bytes:
     """The canonical event of a change: `decode` gives the change back, its origin aside."""
-    entity = ENTITIES[change.entity]
+    entity = SOURCED[change.entity]
     data = {name: to_wire(entity.attributes[name], value) if name in entity.attributes else value
             for name, value in change.asserted.items()}
     return orjson.dumps({
@@ -143,6 +163,13 @@ def _attributes(plan: _Plan, data: Mapping[str, Any]) -> tuple[dict[str, Any], i
     except DecodeError as error:
         raise error.within(f"data.{name}") from None
     return asserted, ignored
+
+
+def _sound(plan: _Plan, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that can be read, whatever is wrong with the others."""
+    found = {name: readable(partial(parse, data[name]), None) for name, parse in plan.parsers.items()
+             if data.get(name) is not None}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _rekeyed(plan: _Plan, data: Mapping[str, Any]) -> tuple[dict[str, Any], int]:

@@ -25,10 +25,11 @@ from tieout.codecs.dates import zoned
 from tieout.codecs.entity_map import TableMapping
 from tieout.codecs.errors import BadValue, DecodeError, WrongShape, shown
 from tieout.codecs.json_text import flat, load_exact
+from tieout.codecs.lost import arrived_us, named, readable
 from tieout.codecs.order import order_text
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.codecs.rows import Event, Order, decoded
-from tieout.reconcilers.changes import Op
+from tieout.reconcilers.changes import Change, Op
 
 OURS: Final = "tieout."
 _WORDS: Final = {
@@ -70,6 +71,17 @@ class CloudEventsCodec:
         opened = Event(raw, self.source, op, _commit_us(event), self._order(event, data), _text(event, "id"),
                        is_new=word == "created")
         return decoded(opened, maps, [(record_id, {**flat(data), **named})], None)
+
+    def lost(self, raw: RawRecord) -> tuple[Change, ...]:
+        """Gaps of the record that an event is about which cannot be read, as its subject names it."""
+        event = readable(lambda: load_exact(raw.value or b""), {})
+        kind = event.get("type")
+        if type(kind) is not str or kind.startswith(OURS):
+            return CanonicalCodec().lost(raw)
+        record_id = readable(lambda: _record_id(event), "")
+        maps = self.mapping.for_table((kind, kind.rpartition(".")[0])) if record_id else ()
+        commit_us = readable(lambda: _commit_us(event), arrived_us(raw))
+        return tuple(named(maps, [({"@id": record_id}, {"@id": record_id})], self.source, commit_us, raw))
 
     def _order(self, event: Object, data: Object) -> Order:
         """The order token: the event's own, or its time with a hash of what it says."""

@@ -23,9 +23,10 @@ from tieout.codecs.dates import date_ms
 from tieout.codecs.entity_map import TableMapping
 from tieout.codecs.errors import MissingOrder, UnknownType, WrongShape, shown
 from tieout.codecs.json_text import load_exact
+from tieout.codecs.lost import arrived_us, named, readable
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.codecs.rows import Event, decoded
-from tieout.reconcilers.changes import Op
+from tieout.reconcilers.changes import Change, Op
 
 VERSION: Final = "versionnumber"
 _OPS: Final = {"Create": Op.UPSERT, "Update": Op.UPSERT, "Upsert": Op.UPSERT, "Assign": Op.UPSERT,
@@ -64,6 +65,14 @@ class DataverseCodec:
         event = Event(raw, self.source, op, commit_us, lambda commit: token, f"{table}:{record_id}:{token}",
                       None if image or is_new else touched, is_new, None if is_new else touched)
         return decoded(event, maps, [(record_id, row)], watermark_us)
+
+    def lost(self, raw: RawRecord) -> tuple[Change, ...]:
+        """Gaps of the record that a message is about which cannot be read."""
+        context = readable(lambda: load_exact(raw.value or b""), {})
+        record_id = readable(lambda: _text(context, "PrimaryEntityId").strip(_BRACES).lower(), "")
+        maps = readable(lambda: self.mapping.for_table((_text(context, "PrimaryEntityName"),)), ()) if record_id else ()
+        commit_us = readable(lambda: _operation_us(context), arrived_us(raw))
+        return tuple(named(maps, [({"@id": record_id}, {"@id": record_id})], self.source, commit_us, raw))
 
     def _token(self, context: Object, op: Op, row: Object, commit_us: int) -> str:
         """The order token of a message."""

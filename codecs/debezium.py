@@ -25,9 +25,10 @@ from typing import Any, Final
 from tieout.codecs.debezium_control import control, shown_name, table_names
 from tieout.codecs.debezium_rows import SNAPSHOT_DONE, Record, Rows, instant_us, opened_key
 from tieout.codecs.errors import WrongShape, shown
+from tieout.codecs.lost import arrived_us, readable
 from tieout.codecs.openers import AvroOpener, Opened, Opener
 from tieout.codecs.records import Decoded, RawRecord
-from tieout.reconcilers.changes import Op
+from tieout.reconcilers.changes import Change, Op
 
 Object = Mapping[str, Any]
 
@@ -51,6 +52,17 @@ class DebeziumCodec:
         if op is None:
             return control(raw, opened.members, self.rows)
         return self._change(raw, op, opened)
+
+    def lost(self, raw: RawRecord) -> tuple[Change, ...]:
+        """Gaps of the records that an envelope is about which cannot be read, as its key names them."""
+        members = readable(lambda: self.opener.value(raw.value or b"").members, {})
+        source = members.get("source")
+        place = source if type(source) is dict else {}
+        names = [place.get(name) for name in ("db", "schema", "table")] if place else raw.topic.split(".")
+        maps = readable(lambda: self.rows.mapping.for_table(table_names(*names)), ())
+        key, columns = readable(lambda: opened_key(self.opener, raw.key), (None, None))
+        commit_us = readable(lambda: _commit_us(place), arrived_us(raw))
+        return self.rows.lost(Record(raw, Op.GAP, commit_us, "", "", key=key, key_columns=columns), maps)
 
     def _change(self, raw: RawRecord, op: Any, opened: Opened) -> Decoded:
         """What an envelope with an operation says."""

@@ -32,9 +32,10 @@ from tieout.codecs.debezium_control import control, shown_name, table_names
 from tieout.codecs.debezium_rows import SNAPSHOT_DONE, Record, Rows, instant_us, opened_key
 from tieout.codecs.entity_map import EntityMap, TableMapping
 from tieout.codecs.errors import MissingOrder, WrongShape, shown
+from tieout.codecs.lost import arrived_us, readable
 from tieout.codecs.openers import AnyOpener, Opened
 from tieout.codecs.records import Decoded, RawRecord
-from tieout.reconcilers.changes import Op
+from tieout.reconcilers.changes import Change, Op
 
 Object = Mapping[str, Any]
 Tombstones = Literal["refuse", "ignore"]
@@ -117,6 +118,14 @@ class FlatCodec:
         if not kept.any():
             return self._unmarked(raw, opened.members)
         return self._change(raw, kept, opened)
+
+    def lost(self, raw: RawRecord) -> tuple[Change, ...]:
+        """Gaps of the records that a row is about which cannot be read, as its key names them."""
+        kept = _Kept(readable(lambda: self.opener.value(raw.value).members if raw.value else {}, {}), raw)
+        maps = readable(lambda: self._maps(kept, raw.topic), ())
+        key, columns = readable(lambda: opened_key(self.opener, raw.key), (None, None))
+        commit_us, _ = readable(kept.commit_us, (arrived_us(raw), False))
+        return self.rows.lost(Record(raw, Op.GAP, commit_us, "", "", key=key, key_columns=columns), maps)
 
     def _tombstone(self, raw: RawRecord) -> Decoded:
         """A delete where its headers place it; else nothing, or not readable."""

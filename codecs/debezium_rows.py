@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from tieout.codecs.columns import FIRST_DAY, LAST_DAY, Instant, Missing, Row, is_unavailable
@@ -11,6 +12,7 @@ from tieout.codecs.connect import Columns
 from tieout.codecs.entity_map import EntityMap, TableMapping
 from tieout.codecs.errors import BadValue, DecodeError, MissingKey, WrongShape, shown
 from tieout.codecs.json_text import is_deep, load_object
+from tieout.codecs.lost import named, readable
 from tieout.codecs.openers import Opened, Opener, is_framed, is_wrapped, unwrapped
 from tieout.codecs.order import order_token
 from tieout.codecs.parts import NOBODY_KNOWS, Part
@@ -74,6 +76,16 @@ class Rows:
         for name in dict.fromkeys(each.entity.name for each in maps):
             yield Change(name, "", op, self.source, "", record.commit_us, record.seq, {},
                          f"{record.table}:{what}:{record.seq}", origin(record.raw))
+
+    def lost(self, record: Record, maps: Iterable[EntityMap]) -> tuple[Change, ...]:
+        """Gaps of what a record is about that cannot be read: as far as its key names it."""
+        found: list[Change] = []
+        for each in maps if record.key else ():
+            types = each.columns if record.key_columns is None else record.key_columns.of_key(each)
+            key = readable(partial(decoded, record.key or {}, types), {})
+            if key:
+                found += named([each], [(key, key)], self.source, record.commit_us, record.raw)
+        return tuple(found)
 
     def token(self, source: Object) -> str:
         """The order token; those of a later epoch sort behind all others."""

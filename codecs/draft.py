@@ -15,7 +15,7 @@ from tieout.codecs.draft_words import REFERENCES, TABLE_WORDS, WORDS
 from tieout.codecs.errors import CodecError
 from tieout.codecs.mapping import parse
 from tieout.codecs.sample import Sample
-from tieout.reconcilers.entities import ENTITIES, UNKNOWN, Attribute, Entity, Kind
+from tieout.reconcilers.entities import SOURCED, UNKNOWN, Attribute, Entity, Kind
 
 _OURS: Final = ("salesforce-cdc", "dataverse", "cloudevents", "row")  # formats whose rows have @id, @commit, @system
 _ISO_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d([T ].*)?")
@@ -40,7 +40,7 @@ def draft(sample: Sample, name: str, system: str, entity: str | None = None) -> 
     if sample.format == "canonical":
         raise ValueError("found a canonical event, which needs no mapping: set format = \"canonical\" for its source")
     problem = ""
-    for chosen in [ENTITIES[entity]] if entity else _likeliest(sample):
+    for chosen in [SOURCED[entity]] if entity else _likeliest(sample):
         guesses = list(_guesses(sample, chosen, system))
         missing = [key for key in chosen.key if key not in {each.attribute for each in guesses}]
         if not any(each.reads & sample.columns.keys() for each in guesses):
@@ -61,7 +61,7 @@ def _likeliest(sample: Sample) -> list[Entity]:
         named = any(_plain(word) in _plain(sample.table) for word in words)
         return len(found) + sum(name in entity.key for name in found) + 4 * named
 
-    ranked = sorted(ENTITIES.values(), key=score, reverse=True)
+    ranked = sorted(SOURCED.values(), key=score, reverse=True)
     return [entity for entity in ranked if score(entity) > 2] or ranked[:1]
 
 

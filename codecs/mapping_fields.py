@@ -24,7 +24,7 @@ from tieout.codecs.fields import (
 from tieout.codecs.problems import Problems
 from tieout.codecs.scalars import Step
 from tieout.codecs.values import parser_of
-from tieout.reconcilers.entities import ENTITIES, SYSTEMS, UNKNOWN, Attribute, Kind
+from tieout.reconcilers.entities import SOURCED, SYSTEMS, UNKNOWN, Attribute, Kind
 
 SOURCES: Final = ("from", "const", "null", "template", "first_of")
 COLUMN_KEYS: Final = ("from", "as", "enum", "otherwise", "ref", "required", "null_if", "allow_double", "when")
@@ -224,8 +224,8 @@ def _reference(spec: Any, attribute: Attribute, place: str, problems: Problems) 
     spec = problems.typed(place, spec, dict, {})
     problems.unknown(place, spec, ("entity", "system"))
     entity, system = spec.get("entity"), spec.get("system")
-    if entity not in ENTITIES:
-        problems.add(f"{place}.entity", f"found {entity!r}, no such entity{nearest(str(entity), list(ENTITIES))}")
+    if entity not in SOURCED:
+        problems.add(f"{place}.entity", f"found {entity!r}, no such entity{nearest(str(entity), list(SOURCED))}")
     if system is not None and system not in SYSTEMS:
         problems.add(f"{place}.system", f"found {system!r}, expected one of {', '.join(SYSTEMS)}")
     if attribute.kind is not Kind.TEXT:

@@ -16,7 +16,7 @@ from tieout.codecs.mapping_parts import PARTS, read_parts
 from tieout.codecs.order import order_text
 from tieout.codecs.problems import Problems
 from tieout.codecs.wire_types import WIRE_TYPES, WireType, wire_type
-from tieout.reconcilers.entities import ENTITIES, Attribute, Entity, Kind
+from tieout.reconcilers.entities import SOURCED, Attribute, Entity, Kind
 
 MAP_KEYS: Final = ("entity", "table", "subject", "skip", "delete", "gap", "claims", "commit", "order", *PARTS,
                    "columns", "fields")
@@ -42,10 +42,10 @@ def _entity_map(table: Any, place: str, problems: Problems) -> EntityMap | None:
     """One [[map]]; None when its entity is not known."""
     table = problems.typed(place, table, dict, {})
     problems.unknown(place, table, MAP_KEYS)
-    entity = ENTITIES.get(str(table.get("entity")))
+    entity = SOURCED.get(str(table.get("entity")))
     if entity is None:
         problems.add(f"{place}.entity", f"found {table.get('entity')!r}, no such entity"
-                                        f"{nearest(str(table.get('entity')), list(ENTITIES))}")
+                                        f"{nearest(str(table.get('entity')), list(SOURCED))}")
         return None
     fields = _fields(table, entity, place, problems)
     subject = read_template(table["subject"], f"{place}.subject", problems) if "subject" in table else None

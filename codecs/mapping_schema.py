@@ -8,7 +8,7 @@ from tieout.codecs.converters import CONVERTERS
 from tieout.codecs.mapping_fields import CONDITION_KEYS, STATES
 from tieout.codecs.mapping_parts import EMPTY
 from tieout.codecs.wire_types import WIRE_TYPES
-from tieout.reconcilers.entities import ENTITIES, SYSTEMS, Entity
+from tieout.reconcilers.entities import SOURCED, SYSTEMS, Entity
 
 Json = dict[str, Any]
 
@@ -42,7 +42,7 @@ def schema() -> Json:
         }, ["name", "version", "map"]),
         "definitions": {
             "map": _map(), "field": _field(), "condition": _condition(), "days": _days(), "repeat": _repeat(),
-            **{f"fields_{name}": _fields(entity) for name, entity in ENTITIES.items()},
+            **{f"fields_{name}": _fields(entity) for name, entity in SOURCED.items()},
         },
     }
 
@@ -62,7 +62,7 @@ def _map() -> Json:
     wire = [{"enum": list(WIRE_TYPES)}, {"type": "string", "pattern": r"^decimal\(\d+\)$"}]
     return {
         **_object({
-            "entity": {"enum": list(ENTITIES), "description": "The canonical entity that the rows become."},
+            "entity": {"enum": list(SOURCED), "description": "The canonical entity that the rows become."},
             "table": {"type": "string", "description": "Only rows of this table, object or type of event."},
             "subject": {"type": "string", "description": "The record's id in its source, like '{id}'."},
             "skip": _conditions("Rows that are not wanted: any of these holds."),
@@ -81,7 +81,7 @@ def _map() -> Json:
         "allOf": [
             {"if": {"properties": {"entity": {"const": name}}},
              "then": {"properties": {"fields": {"$ref": f"#/definitions/fields_{name}"}}}}
-            for name in ENTITIES
+            for name in SOURCED
         ],
     }
 
@@ -99,7 +99,7 @@ def _field() -> Json:
     """Where a value comes from: a column, or a table with one source."""
     when = _conditions("Only where all of these hold; elsewhere the attribute is not asserted.")
     converter = {"enum": list(CONVERTERS)}
-    reference = _object({"entity": {"enum": list(ENTITIES)}, "system": {"enum": list(SYSTEMS)}}, ["entity"])
+    reference = _object({"entity": {"enum": list(SOURCED)}, "system": {"enum": list(SYSTEMS)}}, ["entity"])
     from_column = _object({
         "from": {"type": "string", "description": "The column."},
         "as": {"anyOf": [converter, {"type": "array", "items": converter}], "description": "Converters, in order."},

@@ -25,9 +25,10 @@ from tieout.codecs.columns import FIRST_DAY, LAST_DAY, Missing
 from tieout.codecs.entity_map import TableMapping
 from tieout.codecs.errors import MissingKey, MissingOrder, UnknownType, WrongShape, shown
 from tieout.codecs.json_text import flat, load_exact
+from tieout.codecs.lost import arrived_us, named, readable
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.codecs.rows import Event, decoded, whole_object
-from tieout.reconcilers.changes import Op
+from tieout.reconcilers.changes import Change, Op
 
 HEADER: Final = "ChangeEventHeader"
 _OPS: Final = {"CREATE": Op.UPSERT, "UPDATE": Op.UPSERT, "UNDELETE": Op.UPSERT, "DELETE": Op.DELETE,
@@ -68,6 +69,15 @@ class SalesforceCodec:
             raise MissingKey(f"{HEADER}.recordIds: found none, expected the ids of the records")
         row = _row(header, fields)
         return decoded(event, maps, [(each, row) for each in ids], watermark_us)
+
+    def lost(self, raw: RawRecord) -> tuple[Change, ...]:
+        """Gaps of the records that an event is about which cannot be read, as its header names them."""
+        header = readable(lambda: _payload(load_exact(raw.value or b""))[HEADER], {})
+        ids = readable(lambda: _texts(header, "recordIds"), ())
+        maps = readable(lambda: self.mapping.for_table((_text(header, "entityName"),)), ())
+        commit_us = readable(lambda: _commit_us(header), arrived_us(raw))
+        rows = [({"@id": each}, {"@id": each}) for each in ids if not each.endswith("*")]
+        return tuple(named(maps, rows, self.source, commit_us, raw))
 
     def _token(self, header: Object) -> str:
         """The order token: commits of the org, events inside a transaction; a later epoch sorts behind all others."""

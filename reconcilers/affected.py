@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tieout.reconcilers.changes import Change, Op
 from tieout.reconcilers.facts import Facts, Pair
-from tieout.reconcilers.views import Record
+from tieout.reconcilers.views import History, Record, Version
 
 Subject = tuple[str, str]  # kind, key
 Attributes = Mapping[str, Any]
@@ -30,6 +30,18 @@ def of_record(facts: Facts, record: Record) -> set[Subject]:
     """Subjects that a record bears on."""
     find = _OF.get(record.entity)
     return set(find(facts, record)) if find else set()
+
+
+def of_versions(facts: Facts, record: Record) -> set[Subject]:
+    """Subjects that a record bears on, or bore on by a version before: it may have moved from one to another."""
+    found = of_record(facts, record)
+    if record.entity in _BY_ASSERTION:
+        for (source, subject), history in record.histories.items():
+            for view in history.views():
+                former = Record(record.entity, record.key)
+                former.histories[source, subject] = History((Version("", view.commit_us, False, view.attributes),))
+                found |= of_record(facts, former)
+    return found
 
 
 def _assertions(record: Record) -> Iterator[Attributes]:
@@ -192,6 +204,9 @@ _OF: Final[Mapping[str, Callable[[Facts, Record], Iterable[Subject]]]] = {
     "billing_cycle": _of_cycle,
 }
 
+# What is found by what the record says; the others are found by indexes, which name every version.
+_BY_ASSERTION: Final = frozenset(("project", "alias", "posted_labour", "coverage", "write_off", "rate"))
+
 _EVERY_KIND: Final = ("entry", "day", "work", "pair", "project", "opportunity", "invoice")
 
 # Entity -> kinds of subjects that its records can bear on: what `_OF` finds, without looking.
@@ -263,8 +278,9 @@ def later_of_day(facts: Facts, kind: str, subject: str, instant: int) -> set[int
     return found
 
 
-def by_rename(facts: Facts, subjects: Iterable[Subject], instant: int) -> Iterator[tuple[str, str, int]]:
-    """After two codes became one project as of an instant: (kind, subject, later commit) of entries that now meet."""
+def by_meeting(facts: Facts, subjects: Iterable[Subject], instant: int) -> Iterator[tuple[str, str, int]]:
+    """After two codes became one project, or a pair got its assignment, as of an instant: (kind, subject, later commit)
+    of entries that now meet. They may have arrived before there was anything to meet."""
     for kind, subject in subjects:
         if kind == "work":
             code, _, worker = subject.rpartition("|")

@@ -427,7 +427,7 @@ class AsOf:
         """Whether an invoice that covers the entry was posted at any time until the instant."""
         for name in self.facts.coverage.get(key, ()):
             cover = self.facts.get("coverage", name)
-            if cover is None or min(cover.commits()) > self.instant:
+            if cover is None or min(cover.commits(), default=FOREVER) > self.instant:
                 continue
             invoice = self.facts.get("invoice", ":".join(name.split(":")[:2]))
             histories = invoice.histories.values() if invoice else ()
@@ -441,7 +441,7 @@ class AsOf:
         if record is None or len(self.facts.projects_of_entry.get(entry.key, ())) < 2:
             return entry.project_code
         for system in self.policy.ownership.order("time_entry", "project_code"):
-            view = record.view(system, min(coverage.commits()))
+            view = record.view(system, min(coverage.commits(), default=FOREVER))
             if view and view.get("project_code"):
                 return self.code(view["project_code"])
         return entry.project_code

@@ -26,8 +26,8 @@ class Part(NamedTuple):
         return rounded(self.minor * share), rounded((self.minor + self.tax_minor) * share)
 
 
-def parts(world: AsOf, entry: Entry, *, drafts: bool = False) -> list[Part]:
-    """Invoices that cover the entry on its own project, by the instant of posting; what is credited in full is gone.
+def parts(world: AsOf, entry: Entry, *, code: str | None = None, drafts: bool = False) -> list[Part]:
+    """Invoices that cover the entry on project `code` (default: its own), by posting; what is credited in full is gone.
 
     A credit note takes from the invoice that it corrects, else from the latest ones. Drafts come last.
     """
@@ -35,7 +35,7 @@ def parts(world: AsOf, entry: Entry, *, drafts: bool = False) -> list[Part]:
         return []
     found: dict[str, list[Part]] = {}
     credits: list[tuple[str | None, int]] = []
-    for header, sign, part in _stated(world, entry):
+    for header, sign, part in _stated(world, entry, code or entry.project_code):
         if part.draft and not drafts:
             continue
         if sign < 0:
@@ -49,11 +49,11 @@ def parts(world: AsOf, entry: Entry, *, drafts: bool = False) -> list[Part]:
     return billed
 
 
-def _stated(world: AsOf, entry: Entry) -> Iterator[tuple[Mapping[str, Any], int, Part]]:
+def _stated(world: AsOf, entry: Entry, code: str) -> Iterator[tuple[Mapping[str, Any], int, Part]]:
     for key in sorted(world.facts.coverage[entry.key]):
         record = world.facts.get("coverage", key)
         cover = world.merged(record) if record else None
-        if not record or not cover or world.covered_project(entry, record) != entry.project_code:
+        if not record or not cover or world.covered_project(entry, record) != code:
             continue
         number = f"{cover['le_code']}:{cover['invoice_no']}"
         header = world.invoice(number)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from tieout.reconcilers.asof import AsOf, Entry, Quantities
-from tieout.reconcilers.lags import NOWHERE, journey
+from tieout.reconcilers.lags import NOWHERE, billed_elsewhere, journey
 from tieout.reconcilers.pricing import applied_rate, currency, priced, value_minor
 from tieout.reconcilers.quantities import rounded
 from tieout.reconcilers.rates import Resolution
@@ -83,7 +83,8 @@ def _row(world: AsOf, entry: Entry, code: str, approved_s: int, standing: Standi
         "applied_minor": value_minor(world, entry, unbilled_s, applied[1]) if applied else None,
         "billed_minor": amounts.billed_minor, "adjustment_due_minor": due,
         "top_hold": holds[0] if holds else None, "holds": "|".join(holds),
-        **(journey(world, entry, bool(set(holds) - {"H19"}), standing.released) if own else NOWHERE),
+        **(journey(world, entry, bool(set(holds) - {"H19"}), standing.released) if own
+           else billed_elsewhere(world, entry, code)),
     }
 
 

@@ -22,6 +22,10 @@ NEVER: Final = -(2**62)  # a watermark that has not been stated yet
 _NOTHING: Final[Attributes] = {}
 
 
+class UnknownVersion(ValueError):
+    """Bytes of a format that this build does not know: a newer one wrote them. Trying again does not help."""
+
+
 class Op(StrEnum):
     """What happened to the record at its source."""
 
@@ -102,7 +106,8 @@ class Frame:
         """The frame that `to_record` wrote, in this version or the one before."""
         version = record.get("v")
         if version not in _VERSIONS:
-            raise ValueError(f"frame of version {version!r}, this build reads 1 and 2: upgrade the reader")
+            raise UnknownVersion(f"frame of version {version!r}, this build reads 1 and 2: upgrade the workers first, "
+                                 "then ingest")
         tallies = map(Tally.from_record, record["c"] if version > 1 else ())  # version 1 had sums instead
         return cls(record["p"], record["n"], record["now"], _VERSIONS[version](record), record["w"], record["s"],
                    tuple(tallies), tuple(record.get("f", ())))

@@ -195,4 +195,7 @@ _ALL = (
 )
 
 ENTITIES: Final[Mapping[str, Entity]] = {entity.name: entity for entity in _ALL}
+SOURCED: Final[Mapping[str, Entity]] = {  # those that a source may send
+    name: entity for name, entity in ENTITIES.items() if name != "covered_invoice"
+}
 SYSTEMS: Final = ("ERP", "PSA", "HCM", "CRM", "SCHED", "TIME")

@@ -259,6 +259,14 @@ class Facts:
                     newest = max(newest, version.commit_us, asserted.get("published_at") or NEVER)
                 if not own and version.commit_us > horizon:
                     commits.append((version.commit_us, identity))
+            for history in record.histories.values():
+                for said in history.former():  # what dead letters tell stands nowhere else
+                    if index:
+                        index(self, record, said)
+                    if shared:
+                        newest = max(newest, said.get("published_at") or NEVER)
+                if history.lost() and any(history.gaps()):
+                    self.gapped.add(identity)
         self.newest = newest
         commits.sort()
 
@@ -326,9 +334,8 @@ class Facts:
             self.entries.add(target)
 
     def _index_assignment(self, record: Record, asserted: Any) -> None:
-        for system in record.systems():
-            view = record.last(system)
-            if view and view.attributes.get("project_code") and view.attributes.get("worker_no"):
+        for view in record.views():  # of all versions: a plan may go to somebody else
+            if view.attributes.get("project_code") and view.attributes.get("worker_no"):
                 pair = (view.attributes["project_code"], view.attributes["worker_no"])
                 self.assignments[pair].add(record.key)
                 self.pairs_of_assignment[record.key].add(pair)
@@ -336,9 +343,8 @@ class Facts:
                 self.pairs_of_worker[pair[1]].add(pair)
 
     def _index_rate(self, record: Record, asserted: Any) -> None:
-        for system in record.systems():
-            view = record.last(system)
-            if view and view.attributes.get("level") and view.attributes.get("scope_key"):
+        for view in record.views():
+            if view.attributes.get("level") and view.attributes.get("scope_key"):
                 self.rates[view.attributes["level"], view.attributes["scope_key"]].add(record.key)
 
     def _index_line(self, record: Record, asserted: Any) -> None:

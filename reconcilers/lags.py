@@ -23,8 +23,8 @@ STAGES: Final = (("SUBMIT", "worked_at", "submitted_at"), ("APPROVE", "submitted
                  ("INVOICE", "ready_at", "invoiced_at"))  # of the way to the invoice: name, from, to
 
 
-NOWHERE: Final = dict.fromkeys(("worked_at", "submitted_at", "approved_at", "posted_at", "ready_at", "invoiced_at",
-                                "approval_business_s"))  # of a project that the entry has left
+NOWHERE: Final[dict[str, int | None]] = dict.fromkeys(  # of a project that the entry has left
+    ("worked_at", "submitted_at", "approved_at", "posted_at", "ready_at", "invoiced_at", "approval_business_s"))
 
 
 def bucket_of(lag_s: int) -> int:
@@ -60,7 +60,6 @@ def journey(world: AsOf, entry: Entry, held: bool, released: int | None) -> dict
     An entry that is billed in parts is invoiced with the last of them.
     """
     project_tz = world.legal_entity(entry.project.get("le_code")).tz
-    day = entry.work_date
     record = world.facts.get("time_entry", entry.key)
     marks = record.marks(entry.key.partition(":")[0], world.instant) if record else {}
     submitted, approved, posted = marks.get("submitted"), _approved_at(entry, marks), _posted_at(world, entry)
@@ -70,11 +69,26 @@ def journey(world: AsOf, entry: Entry, held: bool, released: int | None) -> dict
     if submitted is not None and approved is not None:
         business = world.policy.calendar.between(submitted, approved, project_tz) // SECOND
     return {
-        "worked_at": None if day is None else instant_of(day + 1, 0, entry.merged.get("work_tz") or project_tz),
+        "worked_at": _worked_at(entry, project_tz),
         "submitted_at": submitted, "approved_at": approved, "posted_at": posted, "ready_at": ready,
         "invoiced_at": billed[-1].at if billed else None,
         "approval_business_s": business,
     }
+
+
+def billed_elsewhere(world: AsOf, entry: Entry, code: str) -> dict[str, int | None]:
+    """The instants of an entry on a project that it has left: only a credit takes the sample of K5 back."""
+    billed = parts(world, entry, code=code)
+    if not billed:
+        return NOWHERE
+    tz = world.legal_entity(world.project(code).get("le_code")).tz
+    return NOWHERE | {"worked_at": _worked_at(entry, tz), "invoiced_at": billed[-1].at}
+
+
+def _worked_at(entry: Entry, project_tz: str) -> int | None:
+    """The end of the day of the work."""
+    day = entry.work_date
+    return None if day is None else instant_of(day + 1, 0, entry.merged.get("work_tz") or project_tz)
 
 
 def _approved_at(entry: Entry, marks: Mapping[str, int]) -> int | None:

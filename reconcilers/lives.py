@@ -23,6 +23,7 @@ from tieout.reconcilers.watermarks import Watermarks
 NOTHING_UNKNOWN: Final = Unknown()
 Worlds = Callable[[int], AsOf]  # the world as of an instant
 LifeKey = tuple[str, str | None, str, str]  # code, facet, subject, rule's subject kind
+LaneKey = tuple[str, tuple[str, ...], tuple[str, ...]]  # kind of subject, systems it needs, systems it minds
 FindingKey = tuple[str, str | None, str]  # code, facet, business key
 
 
@@ -66,7 +67,7 @@ class Lives:
 
     def __init__(self, rules: Iterable[Rule], is_home: Callable[[str, str], bool] = lambda kind, subject: True) -> None:
         self.is_home = is_home
-        self.lanes: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Lane] = {}
+        self.lanes: dict[LaneKey, Lane] = {}
         for rule in rules:
             place = (rule.subject, rule.needs, rule.minds)
             self.lanes.setdefault(place, Lane(rule.subject)).rules.append(rule)
@@ -96,7 +97,7 @@ class Lives:
         for lane in self.by_subject.get(kind, ()):
             lane.push(instant, subject)
 
-    def frontier_of(self, lane_key: tuple[str, tuple[str, ...], tuple[str, ...]], marks: Watermarks) -> int:
+    def frontier_of(self, lane_key: LaneKey, marks: Watermarks) -> int:
         """How far the lane may look: all systems that it needs, and those that it minds and the firm has."""
         subject, needs, minds = lane_key
         have = marks.systems()
@@ -107,6 +108,14 @@ class Lives:
         wanted = [*needs, *(system for system in minds if system in have)]
         return min(marks.frontier(wanted), marks.now_us) if wanted else NEVER
 
+    def _reach(self, lane_key: LaneKey, marks: Watermarks, unknown: Unknown) -> int:
+        """The same, less what lies behind a gap."""
+        return unknown.frontier({*lane_key[1], *lane_key[2]}, lane_key[0], self.frontier_of(lane_key, marks))
+
+    def held_up(self, marks: Watermarks, unknown: Unknown) -> list[Lane]:
+        """Lanes that may not go as far as they have been: a gap came late, or a source did."""
+        return [lane for lane_key, lane in self.lanes.items() if self._reach(lane_key, marks, unknown) < lane.frontier]
+
     def advance(self, marks: Watermarks, world_at: Worlds, unknown: Unknown = NOTHING_UNKNOWN) -> Iterator[Step]:
         """Move every lane to its frontier; what opens, changes or resolves on the way, as it happens.
 
@@ -115,7 +124,7 @@ class Lives:
         self._unknown = unknown
         for lane_key, lane in self.lanes.items():
             systems = {*lane_key[1], *lane_key[2]}
-            frontier = unknown.frontier(systems, lane.subject, self.frontier_of(lane_key, marks))
+            frontier = self._reach(lane_key, marks, unknown)
             if frontier < lane.frontier or frontier <= NEVER:
                 continue
             for instant, subject in lane.pop_until(frontier):

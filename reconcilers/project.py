@@ -15,6 +15,7 @@ from tieout.reconcilers.facts import TABLE_OF, Facts
 from tieout.reconcilers.findings import publish, step
 from tieout.reconcilers.kpis import Amount, Cell, Cells, Contribution
 from tieout.reconcilers.lives import FindingKey, Lives, Step
+from tieout.reconcilers.lost import is_of_letter
 from tieout.reconcilers.matching import differs, weeks, window
 from tieout.reconcilers.objects import Object, is_of_object
 from tieout.reconcilers.outcomes import Outcome, Output
@@ -127,12 +128,12 @@ class ProjectState:
             for instant in (change.commit_us, *deleted_at):
                 self._touch(kind, subject, instant)
         # An older version that arrives late may tell whom the newer ones are about.
-        later = [commit for commit in record.commits() if commit > change.commit_us]
-        for kind, subject in after - before if later else ():
-            for commit in later:
-                self._touch(kind, subject, commit)
-        if change.op is Op.REKEY or change.entity == "alias":
-            for kind, subject, commit in affected.by_rename(self.facts, before | after, change.commit_us):
+        for kind, subject in after - before:
+            for commit in record.commits():
+                if commit > change.commit_us:
+                    self._touch(kind, subject, commit)
+        if change.op is Op.REKEY or change.entity in ("alias", "assignment"):
+            for kind, subject, commit in affected.by_meeting(self.facts, before | after, change.commit_us):
                 self.lives.touch(kind, subject, commit)
 
     def _put_object(self, change: Change) -> None:
@@ -167,6 +168,8 @@ class ProjectState:
         return affected.later_commits(self.facts, kind, subject, instant)
 
     def _count(self, change: Change, verdict: str) -> None:
+        if is_of_letter(change):
+            return  # it is counted where it was put aside
         if change.entity == COVERED or ((not change.key or ENTITIES[change.entity].reach is Reach.BROADCAST) and (
                 partition_of(change.key, self.partitions) != self.partition)):
             return  # no source sent it; every partition has it, and one counts it
@@ -320,14 +323,12 @@ class ProjectState:
         return abs(group.impact_minor) > limit
 
     def _publish_rows(self, key: str, rows: list[dict[str, Any]]) -> Iterator[Outcome]:
-        known = self.rows.setdefault(key, {})
         fresh = {(row["entry_key"], row["project_code"]): row for row in rows}
         codes = self._codes_on(key)
-        if codes != self._codes.get(key, []):
+        if (self.rows.get(key), self._codes.get(key, [])) != (fresh, codes):
             self._codes[key] = codes
             self._dirty_counts.add(("entry", key))
-        if known != fresh:
-            self._dirty_counts.add(("entry", key))
+        known = self.rows.setdefault(key, {})
         for place in [place for place in known if place not in fresh]:
             del known[place]
             self.cells.give(("entry", *place), {})
@@ -480,19 +481,24 @@ class ProjectState:
     def _requeue(self, unknown: Mapping[str, set[str]]) -> None:
         """Points that had not been looked at: commits and dues after each lane's frontier.
 
+        A lane that may not even go where it has been holds what came late for it: all of its subjects are looked at.
         `unknown`: subjects by kind of which no due points are remembered.
         """
-        passed = {kind: min(lane.frontier for lane in lanes) for kind, lanes in self.lives.by_subject.items()}
+        held_up = self.lives.held_up(self.marks, self._unknown)
+        passed = {kind: min(NEVER if lane in held_up else lane.frontier for lane in lanes)
+                  for kind, lanes in self.lives.by_subject.items()}
         passed["entry"] = min(passed.get(kind, FOREVER) for kind in ("entry", "day"))  # days are made of entries
         behind = {entity: min((passed.get(kind, FOREVER) for kind in kinds), default=FOREVER)
                   for entity, kinds in affected.KINDS.items()}
         for (entity, _), record in self.facts.records.items():
             horizon = behind.get(entity, FOREVER)
             if commits := {version.commit_us for version in record.versions() if version.commit_us > horizon}:
-                for kind, subject in self._bearing(affected.of_record(self.facts, record)):
+                for kind, subject in self._bearing(affected.of_versions(self.facts, record)):
                     if kind == "project" or self.is_home(kind, subject):
-                        for commit in commits:
-                            self._requeue_point(kind, subject, commit)
+                        for lane in self.lives.by_subject.get(kind, ()):
+                            for commit in commits:
+                                if commit > lane.frontier or lane in held_up:
+                                    lane.push(commit, subject)
         self.lives.requeue_dues()
         for lane in self.lives.lanes.values():
             for rule in lane.rules:
@@ -502,11 +508,6 @@ class ProjectState:
                         for instant in rule.due(world, subject):
                             if instant > lane.frontier:
                                 lane.push(instant, subject)
-
-    def _requeue_point(self, kind: str, subject: str, commit: int) -> None:
-        for lane in self.lives.by_subject.get(kind, ()):
-            if commit > lane.frontier:
-                lane.push(commit, subject)
 
     def _pairs(self) -> set[str]:
         """Pairs that this partition speaks for."""

@@ -12,12 +12,15 @@ from typing import Any, Final, Literal, NamedTuple
 
 from tieout.reconcilers import marks
 from tieout.reconcilers.changes import Change, Op
+from tieout.reconcilers.lost import Lost, is_of_letter
 from tieout.reconcilers.objects import Span, Sweep
 from tieout.reconcilers.timeline import FOREVER
 
 _FOLDED: Final = "$folded"  # asserted by the version that others were merged into
 _GAP: Final = "$gap"  # asserted by what is not a version: from here on the record is unknown until the next one
 _SWEPT: Final = "$swept"  # asserted by a deletion that follows from what happened to the whole object
+_LINKS: Final = ("project_code", "worker_no", "work_date", "origin_ref", "target", "level", "scope_key", "customer_no",
+                 "contract_no", "opportunity_no", "calendar_id")  # what facts are found by
 Verdict = Literal["applied", "duplicate", "stale"]
 
 
@@ -46,15 +49,20 @@ class View(NamedTuple):
 class History:
     """The versions of one record at one source, which come from one raw topic."""
 
-    __slots__ = ("_live", "_versions", "topic")
+    __slots__ = ("_live", "_lost", "_versions", "topic")
 
-    def __init__(self, versions: Iterable[Version] = (), topic: str = "") -> None:
+    def __init__(self, versions: Iterable[Version] = (), topic: str = "",
+                 lost: Mapping[str, Any] | None = None) -> None:
         self.topic = topic
+        self._lost = Lost(lost) if lost else None  # dead letters of the record, which few records have
         self._versions = list(versions)
         self._live = _merge(self._versions)
 
     def add(self, change: Change) -> Verdict:
         """Put a change in its place; a known token is a duplicate, a lower one is stale (but still kept in order)."""
+        if is_of_letter(change):
+            self._lost = self._lost or Lost({})
+            return "applied" if self._lost.note(change) else "duplicate"
         asserted = {_GAP: True} if change.op is Op.GAP else change.asserted
         version = Version(change.seq, change.commit_us, change.op is Op.DELETE, asserted)
         self.topic = min(self.topic or change.origin[0], change.origin[0])
@@ -99,7 +107,9 @@ class History:
         return [version.commit_us for version in fresh if _SWEPT in version.asserted]
 
     def gaps(self) -> Iterator[Span]:
-        """When the record was unknown: from each gap to the version that follows it."""
+        """When the record was unknown: from each gap, and each dead letter, to the version that follows it."""
+        if self._lost:
+            yield from self._lost.spans(version.commit_us for version in self._versions if not version.is_gap)
         until = FOREVER
         for version in reversed(self._versions):
             if version.is_gap:
@@ -115,7 +125,10 @@ class History:
         return _merge(version for version in self._versions if version.commit_us <= instant)
 
     def former(self) -> Iterator[Mapping[str, Any]]:
-        """The attributes at each deletion that was not the end: a record that comes back may say less."""
+        """The attributes at each deletion that was not the end (a record that comes back may say less), and those
+        that dead letters tell."""
+        if self._lost:
+            yield from self._lost.links()
         for index, version in enumerate(self._versions[:-1]):
             if version.deleted and (view := _merge(self._versions[: index + 1])):
                 yield view.attributes
@@ -123,6 +136,13 @@ class History:
     def versions(self) -> Sequence[Version]:
         """The versions, oldest first."""
         return self._versions
+
+    def views(self) -> Iterator[View]:
+        """The view after each version, oldest first."""
+        view: View | None = None
+        for version in self._versions:
+            if view := _stack(view, version):
+                yield view
 
     def commits(self) -> list[int]:
         """Commit instants of the versions, oldest first."""
@@ -154,13 +174,15 @@ class History:
     def fold(self, horizon: int) -> None:
         """Merge the versions that nobody will ask for any more: all below the newest one at or before `horizon`.
 
-        A record that moved between projects, or renames one, keeps its versions: the instant of it matters.
+        A record that moved from one project, worker, entry or scope to another, or renames a project, keeps its
+        versions: the instant of it matters, and a restore has to find what it left.
         """
+        if self._lost:
+            self._lost.fold((version.commit_us for version in self._versions if not version.is_gap), horizon)
         older = [version for version in self._versions if version.commit_us <= horizon]
         while older and older[-1].is_gap:
             older.pop()  # it is not over as of the horizon
-        projects = {v.asserted["project_code"] for v in self._versions if "project_code" in v.asserted}
-        if len(older) < 2 or len(projects) > 1 or any("old" in v.asserted for v in older):
+        if len(older) < 2 or self._moved() or any("old" in v.asserted for v in older):
             return
         view = _merge(older)
         assert view is not None
@@ -168,9 +190,20 @@ class History:
         base = Version(older[-1].seq, older[-1].commit_us, view.deleted, {**view.attributes, **kept})
         self._versions[: len(older)] = [base]
 
+    def _moved(self) -> bool:
+        for name in _LINKS:
+            said = {version.asserted[name] for version in self._versions if name in version.asserted}
+            if len(said) > 1:
+                return True
+        return False
+
     def to_record(self) -> list[list[Any]]:
         """JSON rows, one a version."""
         return [list(version) for version in self._versions]
+
+    def lost(self) -> list[Any]:
+        """The record's dead letters as a list of one JSON value; none where there are none."""
+        return [self._lost.to_record()] if self._lost else []
 
 
 def _swept_at(own: list[Version], sweep: Sweep) -> int:
@@ -255,6 +288,11 @@ class Record:
         for history in self.histories.values():
             yield from history.versions()
 
+    def views(self) -> Iterator[View]:
+        """What each source said after each of its versions."""
+        for history in self.histories.values():
+            yield from history.views()
+
     def said(self, attribute: str, instant: int = FOREVER) -> set[Any]:
         """Every value that any source ever asserted for an attribute until the instant, less null."""
         found = {value for history in self.histories.values() for value in history.said(attribute, instant)}
@@ -276,13 +314,13 @@ class Record:
     def to_record(self) -> list[Any]:
         """A JSON value; `from_record` is its inverse."""
         return [self.entity, self.key,
-                [[source, subject, history.to_record(), history.topic]
+                [[source, subject, history.to_record(), history.topic, *history.lost()]
                  for (source, subject), history in self.histories.items()]]
 
     @classmethod
     def from_record(cls, value: list[Any]) -> Record:
         """The record that `to_record` wrote."""
         record = cls(value[0], value[1])
-        for source, subject, rows, topic in value[2]:
-            record.histories[source, subject] = History((Version(*row) for row in rows), topic)
+        for source, subject, rows, topic, *lost in value[2]:
+            record.histories[source, subject] = History((Version(*row) for row in rows), topic, *lost)
         return record

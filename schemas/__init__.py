@@ -18,6 +18,14 @@ def avsc(name: str) -> dict[str, Any]:
     return schema
 
 
+@cache
+def released() -> dict[str, dict[str, Any]]:
+    """The schemas of every release, by version and name: what readers out there were made with, never changed."""
+    file = files("tieout.schemas") / "released.json"
+    found: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
 def names() -> list[str]:
     """Names of all schemas, sorted."""
     folder = files("tieout.schemas.avro")

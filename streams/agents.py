@@ -11,14 +11,14 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from tieout.reconcilers.changes import Frame
+from tieout.reconcilers.changes import Frame, UnknownVersion
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.timeline import FOREVER
 from tieout.streams.checkpoint import Checkpointer
 from tieout.streams.clock import monotonic_s, now_us
 from tieout.streams.downstream import Downstream
 from tieout.streams.frames import decode
-from tieout.streams.handover import Handover, end_process
+from tieout.streams.handover import EXIT_CONTRACT, Handover, end_process
 from tieout.streams.metrics import counter, gauge, histogram
 from tieout.streams.shards import Shard, Verdict
 from tieout.streams.tables import Place
@@ -148,6 +148,8 @@ class WorkerApp(faust.App):
     positions: Callable[[TP], int | None]
 
     async def _on_agent_error(self, agent: Any, exc: BaseException) -> None:
+        if isinstance(exc, UnknownVersion):
+            end_process(str(exc), None, EXIT_CONTRACT)
         end_process(f"agent {agent!r} raised", exc)
 
     def _create_directories(self) -> None:

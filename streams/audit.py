@@ -11,7 +11,7 @@ import logging
 import signal
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import md5
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -25,6 +25,7 @@ from tieout.reconcilers.outcomes import PUBLISHED, STATE_OUTPUTS, Output
 from tieout.reconcilers.timeline import instant_text
 from tieout.schemas import avsc
 from tieout.streams import clock
+from tieout.streams.dependencies import expect, saw
 from tieout.streams.metrics import counter, gauge
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.settings import Settings
@@ -66,14 +67,15 @@ class Tally:
     def event(self, partition: int, hour: int, identity: str) -> None:
         """An event; one that came before counts as repeated, and changes nothing."""
         word = fingerprint(identity)
+        if hour not in self._seen:
+            for old in [each for each in self._seen if each < hour - _IDS_KEPT_H]:
+                del self._seen[old]
         seen = self._seen[hour]
         if word in seen:
             self.repeated += 1
             return
         seen.add(word)
         self._add((partition, hour), 1, word)
-        for old in [each for each in self._seen if each < hour - _IDS_KEPT_H]:
-            del self._seen[old]
 
     def state(self, partition: int, key: str, there: bool) -> None:
         """A row of a state topic, or the tombstone that takes it away."""
@@ -188,11 +190,12 @@ class Auditor:
                 self._at, self._tallies = {}, {output: Tally() for output in PUBLISHED}
             for message in self._until(ends):
                 self._take(message)
-            found = []
+            found: list[Difference] = []
             for topic, output in self._outputs.items():
                 tally = self._tallies[output]
-                found += differences(topic, tally.by_hour(), stored(snapshot, output))
-                _show(topic, tally, [each for each in found if each.topic == topic])
+                differ = differences(topic, tally.by_hour(), stored(snapshot, output))
+                _show(topic, tally, differ)
+                found += differ
         gauge("tieout_audit_last_success_timestamp_seconds").set(clock.now_us() / 1e6)
         self.found = found
         return found
@@ -240,8 +243,7 @@ def _bytes(value: bytes | str | None) -> bytes:
     return value.encode() if isinstance(value, str) else value or b""
 
 
-def _show(topic: str, tally: Tally, found: Iterable[Difference]) -> None:
-    found = list(found)
+def _show(topic: str, tally: Tally, found: list[Difference]) -> None:
     gauge("tieout_audit_missing_records", topic=topic).set(sum(each.missing for each in found))
     gauge("tieout_audit_unexpected_records", topic=topic).set(sum(each.unexpected for each in found))
     gauge("tieout_audit_repeated_events", topic=topic).set(tally.repeated)
@@ -252,6 +254,7 @@ def run(settings: Settings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    expect("audit")
     auditor, turns = Auditor(settings), Heartbeat(within_s=_HANGS_S)
     with OpsServer(settings.ops, "audit") as ops:
         ops.check("loop", turns, "live")
@@ -271,12 +274,16 @@ def _turn(auditor: Auditor) -> None:
     try:
         found = auditor.compare()
     except SnapshotMissing as error:
+        saw("snapshot", up=False)
         log.info("nothing to compare yet: %s", error)
         return
     except (KafkaException, duckdb.Error) as error:
+        saw("snapshot" if isinstance(error, duckdb.Error) else "brokers", up=False)
         counter("tieout_audit_failures").inc()
         log.warning("not compared, trying again in %.0f s: %s", _EVERY_S, error)
         return
+    saw("snapshot", up=True)
+    saw("brokers", up=True)
     if found != before:
         for difference in found:
             log.error("%s", difference)

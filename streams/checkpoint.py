@@ -51,8 +51,10 @@ class Fenced(Exception):
 class Writer:
     """The transactional producer of one place; all calls block, none from the loop."""
 
-    def __init__(self, client: Mapping[str, Any], group: str, place: Place, outputs: Outputs) -> None:
-        self._place = place
+    def __init__(self, client: Mapping[str, Any], group: str, place: Place, outputs: Outputs,
+                 retry_s: float = _RETRY_S) -> None:
+        """`retry_s`: how long the brokers may refuse, or not answer, what may be repeated."""
+        self._place, self._retry_s = place, retry_s
         self._kinds = {
             output: (output_topic(output), encode, _cloud_event(output, place))
             for output, encode in outputs.encoders.items()
@@ -75,7 +77,7 @@ class Writer:
 
     def fence(self) -> None:
         """Shut out every earlier owner: its open transaction is aborted, its next one refused."""
-        self._retry(lambda: self._producer.init_transactions(_RETRY_S))
+        self._retry(lambda: self._producer.init_transactions(self._retry_s))
 
     def claim(self, epoch: int) -> None:
         """Say in the ledger that rows of lower epochs that come from now on do not count."""
@@ -128,22 +130,22 @@ class Writer:
 
     def _transact(self, put: Callable[[], None]) -> None:
         """Run `put` in a transaction; one that the broker wants aborted is repeated."""
-        deadline_s = monotonic_s() + _RETRY_S
+        deadline_s = monotonic_s() + self._retry_s
         while True:
             try:
                 self._call(self._producer.begin_transaction)
                 self._call(put)
-                self._retry(lambda: self._producer.commit_transaction(_RETRY_S))
+                self._retry(lambda: self._producer.commit_transaction(self._retry_s))
                 return
             except KafkaException as error:
                 if not _kafka_error(error).txn_requires_abort() or monotonic_s() > deadline_s:
                     raise
                 log.warning("checkpoint of %s is repeated: %s", self._place, _kafka_error(error).str())
-                self._retry(lambda: self._producer.abort_transaction(_RETRY_S))
+                self._retry(lambda: self._producer.abort_transaction(self._retry_s))
 
     def _retry(self, call: Callable[[], None]) -> None:
         """Repeat a call that may be repeated as it is."""
-        deadline_s = monotonic_s() + _RETRY_S
+        deadline_s = monotonic_s() + self._retry_s
         while True:
             try:
                 self._call(call)

@@ -7,17 +7,17 @@ A letter's key is the record's origin ("topic/3/42"). Its headers are the record
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tieout.streams import clock
-from tieout.streams.topicread import whole_topic
+from tieout.streams.topicread import TopicReader, whole_topic
 from tieout.streams.topics import DEAD_LETTER
 
 if TYPE_CHECKING:
-    from confluent_kafka import Producer
+    from confluent_kafka import Message, Producer
 
     from tieout.streams.settings import Settings
 
@@ -165,6 +165,32 @@ def read(settings: Settings) -> dict[str, Letter]:
             letter = letter_of(headers, message.value())
             letters[letter.origin] = letter
     return letters
+
+
+class Drops:
+    """Which letters are given up: the origins of all that were, and then of those that follow."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises TopicMissing or KafkaException."""
+        self._reader = TopicReader(settings, DEAD_LETTER)
+
+    def so_far(self) -> list[str]:
+        """Every origin until now, in order."""
+        return list(_dropped(self._reader.to_the_end()))
+
+    def news(self) -> list[str]:
+        """Those since, without waiting for any."""
+        return list(_dropped(self._reader.news()))
+
+    def close(self) -> None:
+        """Stop following."""
+        self._reader.close()
+
+
+def _dropped(messages: Iterable[Message]) -> Iterator[str]:
+    for message in messages:
+        if marked(cast(list[Header], message.headers() or [])) is Status.DROPPED:
+            yield (message.key() or b"").decode()
 
 
 def replay(settings: Settings, letters: Iterable[Letter]) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 
 from confluent_kafka import Consumer, TopicPartition
 
+from tieout.reconcilers.changes import UnknownVersion
 from tieout.reconcilers.entities import Axis
 from tieout.streams.checkpoint import Checkpointer, Held, Outputs, Writer
 from tieout.streams.clock import monotonic_s
@@ -27,6 +28,7 @@ from tieout.streams.topics import AXES, changes_topic
 log = logging.getLogger(__name__)
 
 EXIT_AGAIN: Final = 70  # start me again: everything needed is in the last checkpoint
+EXIT_CONTRACT: Final = 12  # what is stored is of a format that this build does not know
 _RESTORES_AT_ONCE: Final = 8  # each waits for the broker most of the time
 _BROKER_S: Final = 15.0
 _TELL_S: Final = 5.0  # between two lines about a restore that takes its time
@@ -145,7 +147,8 @@ class Handover:
             return
         for place, result in zip(places, results, strict=True):
             if isinstance(result, BaseException):
-                end_process(f"cannot restore {place}: {result}", result)
+                again = not isinstance(result, UnknownVersion)
+                end_process(f"cannot restore {place}: {result}", result, EXIT_AGAIN if again else EXIT_CONTRACT)
             self._checkpointer.held[place] = result
         self._watches = {}
         gauge("tieout_restore_progress_ratio").set(1)
@@ -193,7 +196,8 @@ class Handover:
         watch.took(0)  # a late fence would shut out the place's new owner
         begun_s = monotonic_s()
         client, tables = self._settings.kafka_client(), self._reconciler.tables
-        writer = Writer(self._settings.kafka_producer(), self._settings.group("worker"), place, self._outputs)
+        writer = Writer(self._settings.kafka_producer(), self._settings.group("worker"), place, self._outputs,
+                        self._settings.retry.brokers_s)
         writer.fence()
         epochs: list[int] = []
 

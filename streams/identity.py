@@ -8,6 +8,7 @@ What is learned is kept as rows of one map, `tieout.xref.v1`, each row a text ke
     root|<code>                      the first code of a re-keyed project: old and new go to one partition
     from|<source>|<topic>            a source that was met in a topic, where the configuration names another one
     gap|<entity>|<source>|<subject>  a record that its source lost changes of, once: whatever follows is told to all
+    letter|<topic>/<partition>/<offset>  a record that could not be read: the gaps that it is for what it is about, JSON
     worker|<entry>                   the worker whose partition of the worker axis has a time entry, for ever
     cover|<invoice>                  the first commit, in microseconds, at which it was known what an invoice covers
 
@@ -16,9 +17,11 @@ A change that cannot be placed yet *needs* a row: the name of that row is all th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
+
+import orjson
 
 from tieout.reconcilers.changes import Change, Op
 from tieout.reconcilers.entities import ENTITIES, Reach
@@ -124,6 +127,10 @@ class Identity:
             self._learn(row, str(change.asserted.get("worker_no") or ""))
         return self.rows[row] or None
 
+    def known_worker(self, change: Change) -> str | None:
+        """The same where a version of the entry was read; a dead letter names nobody."""
+        return self.rows.get(f"worker|{change.key}") or None
+
     def learn_cover(self, change: Change) -> bool:
         """Whether a coverage is the first of its invoice, by commit, that is seen here: then all have to hear of it."""
         row = f"cover|{':'.join(change.key.split(':', 2)[:2])}"
@@ -213,6 +220,16 @@ class Identity:
         if row not in self.gapped:
             self._learn(row, change.seq)
 
+    def note_letter(self, origin: str, gaps: Sequence[Change]) -> None:
+        """Remember what a dead letter made unknown, to be ended when it is replayed or dropped."""
+        row, value = _letter_row(origin), orjson.dumps([gap.to_record() for gap in gaps]).decode()
+        if self.rows.get(row) != value:
+            self._learn(row, value)
+
+    def letter(self, origin: str) -> list[Change]:
+        """The gaps that `note_letter` was told."""
+        return [Change.from_record(gap) for gap in orjson.loads(self.rows.get(_letter_row(origin), "[]"))]
+
     def was_lost(self, change: Change) -> bool:
         """Whether changes of the record were lost before."""
         return bool(self.gapped) and _gap_row(change) in self.gapped
@@ -297,6 +314,10 @@ class Identity:
         self.rows[row] = value
         self.fresh[row] = value
         self._note_source(row)
+
+
+def _letter_row(origin: str) -> str:
+    return f"letter|{origin}"
 
 
 def _gap_row(change: Change) -> str:

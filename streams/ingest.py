@@ -21,10 +21,12 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from tieout.codecs.errors import ConfigurationError, SchemasUnreachable
 from tieout.codecs.records import Headers, RawRecord
+from tieout.reconcilers.changes import UnknownVersion
 from tieout.reconcilers.engine import READS
 from tieout.reconcilers.entities import Axis
 from tieout.streams import clock, deadletters, sources
 from tieout.streams.alignment import Alignment, Ends, steps
+from tieout.streams.dependencies import BrokerWatch, expect, saw
 from tieout.streams.ingest_metrics import IngestMetrics
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.outbox import PRODUCER, DeliveryFailed, IdMap, Outbox, restore_parking
@@ -41,11 +43,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FAILED, CONFIGURATION, UNREACHABLE = 1, 3, 4
+FAILED, CONFIGURATION, UNREACHABLE, CONTRACT = 1, 3, 4, 12
 _TIMEOUT_S: Final = 30.0
 _FRAMES_A_BATCH: Final = 4  # records of one batch, in full frames
 _HANGS_AFTER_S: Final = 120.0
-_HOLD_S: Final = 1.0  # between two questions to a registry that is down
+PREFETCH_KB: Final = 16_384  # what librdkafka reads ahead of us, all partitions together; by default four times as much
 _MOVED: Final = (  # our partitions have another owner: it reads again what we could not commit
     KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.FENCED_INSTANCE_ID, KafkaError._ASSIGNMENT_LOST, KafkaError._NO_OFFSET, KafkaError._STATE,
@@ -53,7 +55,7 @@ _MOVED: Final = (  # our partitions have another owner: it reads again what we c
 
 
 def run(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT: 0 after a clean end, 1, 3 or 4 with its reason logged; raises KafkaException."""
+    """Run until SIGTERM or SIGINT: 0 after a clean end, 1, 3 4 or 12 with its reason logged; raises KafkaException."""
     try:
         role = IngestRole(settings)
         if threading.current_thread() is threading.main_thread():
@@ -66,6 +68,9 @@ def run(settings: Settings) -> int:
     except TopicMissing as error:
         log.critical("%s", error)
         return UNREACHABLE
+    except UnknownVersion as error:
+        log.critical("%s", error)
+        return CONTRACT
     except (DeliveryFailed, RecordsLost, RecordsGone, TooManyLetters, TimeoutError) as error:
         log.critical("%s", error)
         return FAILED
@@ -104,17 +109,20 @@ class IngestRole:
         self._stop = threading.Event()
         self._pipeline: Pipeline | None = None
         self._id_map: IdMap | None = None
+        self._drops: deadletters.Drops | None = None
+        self._own: set[tuple[str, int]] = set()
         self._now_us = 0  # of the last batch, whichever pipeline made it
         self._open_letters: Counter[str] = Counter()  # by reason; those of other ingest processes as of our start
         self._paused = False
         self._last_batch_s = clock.monotonic_s()
         self._metrics = IngestMetrics()
         self._alive = Heartbeat(within_s=_HANGS_AFTER_S)
+        expect("ingest")
         self._consumer = Consumer(settings.kafka_client(_consumer_options(settings)))
         self._ends = Ends(self._consumer, settings.kafka_client())
         self._alignment = Alignment(self._ends) if settings.clock == "log" else None
         self._producer = Producer(settings.kafka_producer(PRODUCER))
-        self._outbox = Outbox(self._producer)
+        self._outbox = Outbox(self._producer, settings.retry.brokers_s)
         self._ops = OpsServer(settings.ops, "ingest")
         self._ops.check("loop", self._alive, "live")
         self._ops.check("assigned", self._assigned)
@@ -127,7 +135,7 @@ class IngestRole:
 
     def run(self) -> int:
         """The loop, from waiting for the raw topics to a clean end."""
-        with self._ops:
+        with self._ops, BrokerWatch(self._settings):
             try:
                 self._start()
                 while not self._stop.is_set():
@@ -184,16 +192,18 @@ class IngestRole:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._pipeline = None
-        if self._id_map is not None:
-            self._id_map.close()
-            self._id_map = None
+        for followed in (self._id_map, self._drops):
+            if followed is not None:
+                followed.close()
+        self._id_map = self._drops = None
         self._metrics.assigned(())
 
     def _restored_pipeline(self, own: set[tuple[str, int]], floor_us: int) -> Pipeline:
         """A pipeline under a new producer name, with the id map, and with what is parked of our own partitions."""
         counts = {topic: self._partitions(topic) for topic in self._readings}
         limits = Limits(self._settings.ingest.frame_changes, self._settings.ingest.frame_bytes)
-        self._id_map = IdMap(self._settings)
+        self._id_map, self._drops = IdMap(self._settings), deadletters.Drops(self._settings)
+        self._own = own
         pipeline = Pipeline(
             self._readings, sources=sources.raw_partitions(self._settings, counts),
             partitions=self._settings.kafka.partitions, producer=f"{self._instance}-{clock.now_us()}", reads=READS,
@@ -201,7 +211,15 @@ class IngestRole:
         )
         pipeline.now_us = floor_us
         pipeline.restored()
+        self._give_up(pipeline, self._drops.so_far())  # also those that a crash kept from being told
         return pipeline
+
+    def _give_up(self, pipeline: Pipeline, origins: Iterable[str]) -> None:
+        """Dead letters that were dropped: whoever reads their raw partition tells the workers."""
+        for origin in origins:
+            topic, partition, _ = origin.rsplit("/", 2)
+            if (topic, int(partition)) in self._own:
+                pipeline.dropped(origin)
 
     # --- one turn --------------------------------------------------------------------------------------------------
 
@@ -222,6 +240,7 @@ class IngestRole:
             records = self._alignment.step(records, reading=not self._paused)
         for row, value in self._id_map.news() if self._id_map else ():
             pipeline.learned(row, value)
+        self._give_up(pipeline, self._drops.news() if self._drops else ())
         for batch in self._batches(pipeline, records):
             self._last_batch_s, self._now_us = clock.monotonic_s(), pipeline.now_us
             self._outbox.deliver(batch)
@@ -257,6 +276,7 @@ class IngestRole:
             except SchemasUnreachable as error:
                 log.warning("holding %d records, nothing is lost: %s", len(records), error)
                 self._unreachable = str(error)
+                saw("registry", up=False)
                 self._alive.beat()
                 self._hold(True)
                 self._idle()
@@ -264,12 +284,14 @@ class IngestRole:
                 if self._unreachable:
                     self._hold(False)
                 self._unreachable = ""
+                if records and self._asking:
+                    saw("registry", up=True)
                 return True
         return False
 
     def _idle(self) -> None:
         """Take part in the group without reading on; what a rebalance in between lets through is read again."""
-        for message in self._consumer.consume(1, _HOLD_S):
+        for message in self._consumer.consume(1, self._settings.retry.registry_s):
             if _sound(message):
                 record = _raw(message)
                 self._consumer.seek(TopicPartition(record.topic, record.partition, record.offset))
@@ -331,7 +353,7 @@ class IngestRole:
 def _consumer_options(settings: Settings) -> dict[str, Any]:
     options: dict[str, Any] = {
         "group.id": settings.group("ingest"), "enable.auto.commit": False, "auto.offset.reset": "error",
-        "isolation.level": "read_committed",
+        "isolation.level": "read_committed", "queued.max.messages.kbytes": PREFETCH_KB,
     }
     if instance := settings.ingest.instance or settings.kafka.client.get("group.instance.id"):
         options["group.instance.id"] = f"{instance}-{_topics_read(settings)}"

@@ -33,6 +33,7 @@ CounterName = Literal[
     "tieout_restored_rows",
 ]
 GaugeName = Literal[
+    "tieout_dependency_up",
     "tieout_parked_changes",
     "tieout_source_last_event_timestamp_seconds",
     "tieout_source_last_heartbeat_timestamp_seconds",
@@ -91,6 +92,9 @@ COUNTERS: Final[dict[CounterName, Family]] = {
 }
 
 GAUGES: Final[dict[GaugeName, Family]] = {
+    "tieout_dependency_up": Family(
+        "1 while what the process needs answers it, 0 while not: brokers, registry, store, snapshot.", ("dependency",)
+    ),
     "tieout_parked_changes": Family("Changes that wait for a reference to resolve.", ("source",)),
     "tieout_source_last_event_timestamp_seconds": Family("Source commit time of the newest change.", ("source",)),
     "tieout_source_last_heartbeat_timestamp_seconds": Family(

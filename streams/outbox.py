@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tieout.streams.settings import Settings
 
 PRODUCER: Final[dict[str, Any]] = {"linger.ms": 2, "compression.type": "lz4", "message.max.bytes": 2_000_000}
-_TIMEOUT_S: Final = 30.0
+WAIT_S: Final = 30.0
 
 
 class DeliveryFailed(RuntimeError):
@@ -32,8 +32,9 @@ class DeliveryFailed(RuntimeError):
 class Outbox:
     """Delivers batches: what frames rely on first, then frames, then the tombstones of what frames now carry."""
 
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
+    def __init__(self, producer: Producer, wait_s: float = WAIT_S) -> None:
+        """`wait_s`: how long the brokers may take to accept a batch."""
+        self._producer, self._wait_s = producer, wait_s
         self._failed: list[KafkaError] = []
         self.on_frame: Any = lambda topic, partition, offset, size: None
 
@@ -78,9 +79,9 @@ class Outbox:
             self.on_frame(message.topic(), message.partition(), message.offset(), len(message.value() or b""))
 
     def _flush(self) -> None:
-        left = self._producer.flush(_TIMEOUT_S)
+        left = self._producer.flush(self._wait_s)
         if left or self._failed:
-            causes = ", ".join(sorted({str(error) for error in self._failed})) or f"no answer in {_TIMEOUT_S:.0f} s"
+            causes = ", ".join(sorted({str(error) for error in self._failed})) or f"no answer in {self._wait_s:.0f} s"
             raise DeliveryFailed(f"{left + len(self._failed)} records were not delivered: {causes}")
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tieout.reconcilers.changes import Change
+from tieout.reconcilers.changes import Change, UnknownVersion
+from tieout.reconcilers.lost import is_of_letter
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,10 @@ class Parked:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Parked:
-        """The parked change that `to_record` wrote."""
+        """The parked change that `to_record` wrote; UnknownVersion for that of a newer build."""
+        if record.get("v") != 1:
+            raise UnknownVersion(f"a parked change of version {record.get('v')!r}, this build reads 1: run the build "
+                                 "that wrote it")
         return cls(Change.from_record(record["change"]), record["need"], record["arrival"], record["since_us"])
 
 
@@ -89,6 +93,13 @@ class Parking:
             self.fresh[name] = None
         return released
 
+    def forget(self, change: Change) -> None:
+        """A change that waits is not wanted any more."""
+        name = position(change)
+        self.waiting[self.needs.pop(name)].pop(name)
+        self._count(change, -1)
+        self.fresh[name] = None
+
     def drain(self) -> dict[str, Parked | None]:
         """The rows to write, each once (None: a tombstone), and forget that they are fresh."""
         fresh, self.fresh = self.fresh, {}
@@ -107,6 +118,8 @@ class Parking:
         self.waiting[parked.need][name] = parked
 
     def _count(self, change: Change, by: int) -> None:
+        if is_of_letter(change):
+            return  # it is counted as what was put aside
         topic, partition, _ = change.origin
         part = f"{topic}/{partition}"
         self.counts[part][f"{change.source}|{change.entity}"] += by

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import orjson
 
@@ -17,6 +17,8 @@ from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Change, Op
 from tieout.reconcilers.drift import LONGEST_DAY_S
 from tieout.reconcilers.engine import READS_OF_WORKER
+from tieout.reconcilers.entities import ENTITIES
+from tieout.reconcilers.lost import LETTER, LINKS, OVER, is_of_letter
 from tieout.reconcilers.objects import ORDER
 from tieout.reconcilers.routing import covered_invoice, partition_of
 from tieout.reconcilers.rules.platform import DEAD_LETTER
@@ -39,6 +41,14 @@ class Codec(Protocol):
 
     def decode(self, record: RawRecord, /) -> Decoded:
         """The record's changes, or what else it says."""
+
+
+@runtime_checkable
+class NamesLost(Protocol):
+    """A codec that can tell of a record that it cannot read which one it is about."""
+
+    def lost(self, record: RawRecord, /) -> tuple[Change, ...]:
+        """Gaps of the records concerned, none where that would be a guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +155,7 @@ class Pipeline:
     def deliver(self, standings: Iterable[Change]) -> Batch:
         """Frames with what the worker axis says about entries, for every partition: it is little, and goes by key."""
         for change in standings:
-            for partition in range(self._partitions):
-                self._changes[partition].append(change)
+            self._send(change, EVERYWHERE)
         return self._batch()
 
     def restored(self) -> None:
@@ -167,8 +176,6 @@ class Pipeline:
         if reading is None:
             raise LookupError(f"topic {record.topic} belongs to no source: it was subscribed to by mistake")
         self._stretches.begin(raw_partition(record.topic, record.partition), record.offset)
-        if record.headers:
-            self._note_replay(record)
         try:
             decoded = reading.codec.decode(record)
         except DecodeError as error:
@@ -179,8 +186,12 @@ class Pipeline:
             self._reject(record, reading, error, "internal_error", "a defect of this release: report it, then replay")
         else:
             self._decoded(record, reading, decoded)
+        if record.headers and (origin := record.header(REPLAYED_FROM)) is not None:
+            self._end_letter(origin.decode(), (record.topic, record.partition, record.offset))
 
-    def _reject(self, record: RawRecord, reading: Reading, error: Exception, reason: str, hint: str) -> None:
+    def _reject(self, record: RawRecord, reading: Reading, error: Exception, reason: str, hint: str,
+                changes: Iterable[Change] | None = None) -> None:
+        """Put a record aside; `changes` are those that it would have been, where they could be read."""
         source, entity = self._source_of(record, reading), reading.entity or UNNAMED
         self._count(source, entity, "received")
         self._count(source, entity, "dead_lettered")
@@ -192,20 +203,63 @@ class Pipeline:
         self._letters.append(letter)
         broken = isinstance(error, DecodeError) and error.schema_break
         self._control.append(_of_letter(letter, {"schema": broken, "reason": reason}))
+        self._make_unknown(letter, reading, self._concerned(record, reading) if changes is None else changes)
 
-    def _note_replay(self, record: RawRecord) -> None:
-        """Tell that a dead letter was sent once more; if it still cannot be read, it is a new one."""
-        if (origin := record.header(REPLAYED_FROM)) is not None:
-            where = (record.topic, record.partition, record.offset)
-            self._control.append(Change(DEAD_LETTER, origin.decode(), Op.DELETE, NOBODY, "", self.now_us,
-                                        f"{record.offset:020d}", origin=where))
+    def _concerned(self, record: RawRecord, reading: Reading) -> tuple[Change, ...]:
+        """Which records one that cannot be read is about."""
+        try:
+            return reading.codec.lost(record) if isinstance(reading.codec, NamesLost) else ()
+        except Exception:  # what could not be decoded may break this as well: then nobody knows
+            return ()
+
+    # --- what a dead letter makes unknown --------------------------------------------------------------------------
+
+    def _make_unknown(self, letter: Letter, reading: Reading, changes: Iterable[Change]) -> None:
+        """Whatever a letter may have said of its records is unknown until it is read after all, or given up."""
+        gaps = [_gap(letter, number, change) for number, change in enumerate(changes)
+                if change.entity in self._reads and (change.key or (change.subject and reading.by_id))]
+        if gaps:
+            self.identity.note_letter(letter.origin, gaps)
+        for gap in gaps:
+            self._release(self._settle_letter(gap, by_id=reading.by_id))
+
+    def dropped(self, origin: str) -> None:
+        """A dead letter was given up: what it made unknown is as known as it will be, and nobody waits for it."""
+        topic, partition, offset = origin.rsplit("/", 2)
+        self._end_letter(origin, (topic, int(partition), int(offset)))
+
+    def _end_letter(self, origin: str, where: tuple[str, int, int]) -> None:
+        """A dead letter was sent once more, or given up; if it still cannot be read, it is a new one."""
+        self._control.append(Change(DEAD_LETTER, origin, Op.DELETE, NOBODY, "", self.now_us, f"{where[2]:020d}",
+                                    origin=where))
+        for gap in self.identity.letter(origin):
+            if gap in self.parking:
+                self.parking.forget(gap)
+            else:
+                over = gap._replace(asserted={**gap.asserted, OVER: True}, event_id=f"{gap.event_id}#over")
+                self._release(self._settle_letter(over, by_id=True))
+
+    def _settle_letter(self, gap: Change, *, by_id: bool) -> list[str]:
+        """Send a letter's gap, or its end, to the home of the record; it may wait, since nobody knows the record then.
+
+        An end never waits: homes are for ever, so the gap has not been sent anywhere.
+        """
+        resolved = self.identity.resolve(gap) if by_id else gap
+        place, homes = (resolved, []) if isinstance(resolved, Need) else self.identity.place(resolved)
+        if isinstance(place, Place):
+            assert isinstance(resolved, Change)
+            self._send(resolved, place)
+        elif OVER not in gap.asserted:
+            self.parking.park(gap, place.row, self.now_us)
+        return homes
 
     def _decoded(self, record: RawRecord, reading: Reading, decoded: Decoded) -> None:
         for change in decoded.changes:
             self._stretches.now.sample(change)
         if (wrong := next(filter(implausible, decoded.changes), None)) is not None:
             error = BadValue(f"qty_s: found {wrong.asserted['qty_s']}, no day is longer than {LONGEST_DAY_S} s")
-            self._reject(record, reading, error, "implausible_quantity", "is it in another unit than the mapping says?")
+            self._reject(record, reading, error, "implausible_quantity", "is it in another unit than the mapping says?",
+                         decoded.changes)
             return
         for change in decoded.changes:
             if not self._closed and (change.source, record.topic) not in self._met:
@@ -275,6 +329,8 @@ class Pipeline:
 
     def _settle(self, change: Change, *, by_id: bool) -> list[str]:
         """Send a change to its partitions, let it wait, or filter it; returns the rows that were learned."""
+        if is_of_letter(change):
+            return self._settle_letter(change, by_id=by_id)
         wanted = change.entity in self._reads
         resolved = self.identity.resolve(change) if by_id else change
         if isinstance(resolved, Need):
@@ -289,8 +345,7 @@ class Pipeline:
             self._tell_if_lost(change, wanted=False)
             return learned + self._filter(change)
         if resolved.entity == "coverage" and self.identity.learn_cover(resolved):
-            for changes in map(self._changes.__getitem__, range(self._partitions)):
-                changes.append(covered_invoice(resolved))
+            self._send(covered_invoice(resolved), EVERYWHERE)
         place, homes = self.identity.place(resolved)
         if isinstance(place, Need):
             return learned + self._wait(resolved, place)
@@ -309,7 +364,7 @@ class Pipeline:
         """Partitions of the worker axis: of the entry's worker, or all of them."""
         if place.code is None:
             return range(self._partitions)
-        worker = self.identity.worker_of(change)
+        worker = self.identity.known_worker(change) if is_of_letter(change) else self.identity.worker_of(change)
         return () if worker is None else (partition_of(worker, self._partitions),)
 
     def _of_object(self, change: Change) -> None:
@@ -356,7 +411,8 @@ class Pipeline:
         """Settle what no longer waits; returns the rows that were learned."""
         learned: list[str] = []
         for parked in released:
-            self._count(parked.change.source, parked.change.entity, "parked", -1)
+            if not is_of_letter(parked.change):
+                self._count(parked.change.source, parked.change.entity, "parked", -1)
             learned += self._settle(parked.change, by_id=True)
         return learned
 
@@ -384,6 +440,15 @@ def _of_letter(letter: Letter, said: Mapping[str, bool | str]) -> Change:
     """A dead letter as a change for the control axis."""
     return Change(DEAD_LETTER, letter.origin, Op.UPSERT, letter.source, letter.object, letter.ts_us,
                   f"{letter.offset:020d}", said, origin=(letter.topic, letter.partition, letter.offset))
+
+
+def _gap(letter: Letter, number: int, change: Change) -> Change:
+    """What a letter makes unknown of the record that a change of it would be about."""
+    key = ENTITIES[change.entity].key
+    said = {name: value for name, value in change.asserted.items() if name in key or name in LINKS}
+    return change._replace(op=Op.GAP, seq=f"#{letter.origin}", asserted={LETTER: letter.origin, **said},
+                           event_id=f"{letter.origin}#lost:{number}",
+                           origin=(letter.topic, letter.partition, letter.offset))
 
 
 def _topic(part: str) -> str:

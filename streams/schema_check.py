@@ -13,7 +13,7 @@ from tieout.codecs.mapping import load
 from tieout.codecs.schema_changes import Break, corrupting, not_flat, row_path, unresolvable
 from tieout.codecs.schema_source import Registered
 from tieout.reconcilers.outcomes import Output
-from tieout.schemas import avsc
+from tieout.schemas import avsc, released
 from tieout.streams.registry import Registry, Version
 from tieout.streams.topics import output_topic
 
@@ -50,10 +50,13 @@ def subject_of(output: Output) -> str:
 
 
 def broken_outputs(known: Versions | None) -> Iterator[Broken]:
-    """What is wrong with our own schemas: by themselves, and against every version that was registered."""
+    """What is wrong with our own schemas: by themselves, against every release, and every version registered."""
     for output in Output:
         subject, schema = subject_of(output), avsc(output.value)
         yield from _broken(subject, 0, not_flat(schema))
+        for release, schemas in released().items():
+            if output.value in schemas:
+                yield from _broken(f"{subject} of {release}", 0, unresolvable(schema, schemas[output.value]))
         for version in known.versions(subject) if known else ():
             yield from _broken(subject, version.version, unresolvable(schema, json.loads(version.text)))
 

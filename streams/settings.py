@@ -34,7 +34,7 @@ from tieout.streams.layers import ConfigError, Key, Layers, Problem, is_secret, 
 
 __all__ = [
     "Api", "Checkpoint", "ConfigError", "Connect", "Connector", "DeadLetters", "Ingest", "Kafka", "Log", "Ops",
-    "Problem", "Registry", "Settings", "Sink", "Source", "Token", "is_secret", "load",
+    "Problem", "Registry", "Retry", "Settings", "Sink", "Source", "Token", "is_secret", "load",
 ]  # fmt: skip
 
 Role = Literal["ingest", "worker", "sink", "api", "audit", "simulate"]
@@ -256,6 +256,19 @@ class DeadLetters(_Section):
     most_open: Positive = Field(default=10_000, description="Open dead letters at which ingest stops: no accident.")
 
 
+class Retry(_Section):
+    """How long and how often what a role needs is asked again; docs/reliability.md says what happens then."""
+
+    brokers_s: float = Field(
+        default=30.0, gt=0, description="How long a delivery or a checkpoint waits for brokers; then the process ends.",
+    )
+    registry_s: float = Field(
+        default=1.0, gt=0, description="Between two questions to a registry that is away; ingest holds for ever.",
+    )
+    first_s: float = Field(default=0.5, gt=0, description="First pause before the sink writes its store again.")
+    longest_s: float = Field(default=30.0, gt=0, description="Longest pause: each is twice the one before.")
+
+
 class Log(_Section):
     """What a process writes to standard error."""
 
@@ -279,6 +292,7 @@ class Settings(_Section):
     ops: Ops = Ops()
     ingest: Ingest = Ingest()
     dead_letters: DeadLetters = DeadLetters()
+    retry: Retry = Retry()
     log: Log = Log()
     _folder: Path = PrivateAttr(default=Path())
 

@@ -28,6 +28,7 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from tieout.reconcilers.changes import UnknownVersion
 from tieout.reconcilers.entities import Axis
 from tieout.streams.topics import LEDGER, table_topic
 
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 CLAIM_KEY: Final = b"claim"
 CHECKPOINT_KEY: Final = b"checkpoint"
 STAMP_HEADER: Final = "c"
+FORMAT: Final = 2  # of the rows, stated by each checkpoint; those before the worker axis stated none: 1
 
 _BATCH: Final = 5_000
 _POLL_S: Final = 0.02  # longer adds itself to every restore, since the last batch is never full
@@ -87,6 +89,7 @@ class Checkpoint:
     puts: Mapping[str, int]  # rows written with it by table, deletions not counted
     base: Stamp | None = None
     producers: Mapping[str, int] = field(default_factory=dict)  # of frames: the number expected next
+    format: int = FORMAT  # of this checkpoint's rows; those before it may be older
 
     @property
     def stamp(self) -> Stamp:
@@ -99,10 +102,21 @@ class Checkpoint:
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Checkpoint:
-        """The checkpoint that `to_bytes` wrote."""
-        record = orjson.loads(value)
+        """The checkpoint that `to_bytes` wrote, here or in an older build; UnknownVersion when a newer one did."""
+        record = {"format": 1, **orjson.loads(value)}
+        if record["format"] != FORMAT:
+            raise UnknownVersion(_other_format(record["format"]))
         base = record.pop("base")
         return cls(**record, base=Stamp(*base) if base else None)
+
+
+def _other_format(found: int) -> str:
+    """A newer build's rows, or those of before the worker axis, which has to see every record once."""
+    again = "run the newer build that wrote them, or else " if found > FORMAT else ""
+    return (f"the changelogs are of format {found}, this build reads {FORMAT}: {again}stop ingest and the workers, "
+            "delete the topics tieout.tables.* and tieout.changes.*, run `tieout topics apply`, move ingest's consumer "
+            "group to the beginning with Kafka's tools (kafka-consumer-groups.sh --group tieout-ingest --all-topics "
+            "--reset-offsets --to-earliest --execute) and start them: the sources' topics are read again")
 
 
 class RestoreError(Exception):

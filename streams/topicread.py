@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from sys import maxsize
 from typing import TYPE_CHECKING, Final
 
 from tieout.streams import clock
@@ -33,6 +34,46 @@ def partitions_of(consumer: Consumer, topic: str) -> list[int]:
     return sorted(metadata.partitions)
 
 
+class Ends:
+    """The partitions that are not read yet to the ends they had at the start.
+
+    librdkafka tells the end of a partition only by a fetch that found nothing, which one that is written to all the
+    time never has; and the last record before an end may be a transaction's marker, which is no message. Both count.
+    """
+
+    def __init__(self) -> None:
+        self._ends: dict[tuple[str, int], int] = {}
+
+    @classmethod
+    def of(cls, consumer: Consumer, places: Iterable[tuple[str, int]]) -> Ends:
+        """Ask for the ends; what cannot be read yet, since its transaction is open, is not before them."""
+        from confluent_kafka import TopicPartition
+
+        ends = cls()
+        for place in places:
+            low, end = consumer.get_watermark_offsets(TopicPartition(*place), timeout=_TIMEOUT_S)
+            if end > low:
+                ends._ends[place] = end
+        return ends
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def take(self, message: Message) -> bool:
+        """Note how far a partition is; whether it is a record. Raises KafkaException for an error that is fatal."""
+        from confluent_kafka import KafkaError, KafkaException
+
+        place, error = (message.topic() or "", message.partition() or 0), message.error()
+        if error is None:
+            if (message.offset() or 0) + 1 >= self._ends.get(place, maxsize):
+                del self._ends[place]
+        elif error.code() == KafkaError._PARTITION_EOF:
+            self._ends.pop(place, None)
+        elif error.fatal():  # librdkafka gets over all others
+            raise KafkaException(error)
+        return error is None
+
+
 class TopicReader:
     """Reads all partitions of a topic: once to the end that it has now, afterwards what is new."""
 
@@ -44,28 +85,24 @@ class TopicReader:
             "group.id": f"{settings.kafka.group}-read", "enable.auto.commit": False, "auto.offset.reset": "earliest",
             "enable.partition.eof": True, "isolation.level": "read_committed", "log_level": 0,  # errors are raised
         }))
-        self._partitions = partitions_of(self._consumer, topic)
-        self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in self._partitions])
+        places = [(topic, number) for number in partitions_of(self._consumer, topic)]
+        self._ends = Ends.of(self._consumer, places)
+        self._consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
 
     def to_the_end(self) -> Iterator[Message]:
         """Every committed record, in order within each partition, tombstones included."""
-        unread = set(self._partitions)
         heard_s = clock.monotonic_s()
-        while unread:
+        while self._ends:
             for message in self._consumer.consume(_BATCH, _POLL_S):
                 heard_s = clock.monotonic_s()
-                if _at_end(message):
-                    unread.discard(message.partition() or 0)
-                elif message.error() is None:
+                if self._ends.take(message):
                     yield message
             if clock.monotonic_s() - heard_s > _STALLED_S:
                 raise TimeoutError(f"no answer from the brokers for {_STALLED_S:.0f} s while reading a topic")
 
     def news(self) -> Iterator[Message]:
         """What has arrived since, without waiting for anything."""
-        for message in self._consumer.consume(_BATCH, 0):
-            if not _at_end(message) and message.error() is None:
-                yield message
+        yield from filter(self._ends.take, self._consumer.consume(_BATCH, 0))
 
     def close(self) -> None:
         """Leave the broker."""
@@ -79,13 +116,3 @@ def whole_topic(settings: Settings, topic: str) -> Iterator[Message]:
         yield from reader.to_the_end()
     finally:
         reader.close()
-
-
-def _at_end(message: Message) -> bool:
-    """Whether it says that a partition is read to its end; librdkafka gets over other errors, unless they are fatal."""
-    from confluent_kafka import KafkaError, KafkaException
-
-    error = message.error()
-    if error is not None and error.fatal():
-        raise KafkaException(error)
-    return error is not None and error.code() == KafkaError._PARTITION_EOF

@@ -21,6 +21,7 @@ from tieout.reconcilers.outcomes import Output
 from tieout.streams.agents import Agents, WorkerApp
 from tieout.streams.checkpoint import Checkpointer, Outputs
 from tieout.streams.clock import monotonic_s
+from tieout.streams.dependencies import BrokerWatch, expect
 from tieout.streams.downstream import Downstream
 from tieout.streams.handover import EXIT_AGAIN, Handover, end_process
 from tieout.streams.metrics import gauge
@@ -180,6 +181,8 @@ class _Worker:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        expect("worker")
+        BrokerWatch(self._settings).start()
         jobs = [app.start(), checkpointer.run(), handover.snapshots(), self._watch(app, handover)]
         tasks = [asyncio.create_task(job) for job in ([*jobs, downstream.run()] if downstream else jobs)]
         for task in tasks:

@@ -151,7 +151,29 @@ class Node:
             self.process.wait(_STOP_S)
 
 
-class KafkaCluster:
+class Served:
+    """A server that is started and closed with a `with` block; it is closed as well when it does not start."""
+
+    def start(self) -> Self:
+        """Start it and wait until it answers."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End it and remove its data."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class KafkaCluster(Served):
     """`n` brokers with one quorum on loopback and free ports; use it as a context manager."""
 
     def __init__(
@@ -189,7 +211,7 @@ class KafkaCluster:
         more = self._secured.format_arguments() if self._secured else ()
         formatting = [node.format(cluster_id, more) for node in self.nodes]  # all at once
         if any(process.wait(_START_S) for process in formatting):
-            raise Unavailable(self._tail("could not format its storage"))
+            raise Unavailable(self.tail("could not format its storage"))
         for node in self.nodes:
             node.start()
         self.wait()
@@ -204,7 +226,7 @@ class KafkaCluster:
         admin = None
         while time.monotonic() < deadline:
             if any(node.process and node.process.poll() not in (None, 0, -9, 143) for node in self.nodes):
-                raise Unavailable(self._tail("ended while starting"))
+                raise Unavailable(self.tail("ended while starting"))
             if any(_answers(node.port) for node in self.nodes):
                 admin = admin or self._admin()
                 try:
@@ -213,7 +235,7 @@ class KafkaCluster:
                 except KafkaException:
                     pass
             time.sleep(0.1)
-        raise Unavailable(self._tail(f"did not show {wanted} brokers within {_START_S:.0f} s"))
+        raise Unavailable(self.tail(f"did not show {wanted} brokers within {_START_S:.0f} s"))
 
     def create(self, topic: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
         """Make a topic, replicated to every broker, and wait until it is known."""
@@ -251,16 +273,6 @@ class KafkaCluster:
         if self._own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _properties(self, node: Node) -> str:
         n = len(self.nodes)
         voters = ",".join(f"{other.number}@127.0.0.1:{other.controller_port}" for other in self.nodes)
@@ -289,7 +301,7 @@ class KafkaCluster:
         }
         return "".join(f"{name}={value}\n" for name, value in values.items())
 
-    def _tail(self, what: str) -> str:
+    def tail(self, what: str) -> str:
         logs = "\n".join(node.log.read_text(errors="replace")[-1500:] for node in self.nodes if node.log.exists())
         return f"Apache Kafka {what}; the end of its log:\n{logs}"
 

@@ -110,7 +110,8 @@ def invoice(number: str, at: str, state: str = "POSTED", *, net: int = 112_500, 
     asserted: dict[str, Any] = {**head, "type": "INVOICE", "customer_no": "C-ACME", "ccy": "GBP", "state": state,
                                 "billing_cycle_id": "2026-03", "net": [net, "GBP"], "tax": [tax, "GBP"], **more}
     found = [change("ERP", "invoice", at, **asserted),
-             change("ERP", "invoice_line", at, **head, line_no=1, project_code="ACME-24017", net=[net, "GBP"])]
+             change("ERP", "invoice_line", at, **head, line_no=1, project_code="ACME-24017", qty_s=27_000,
+                    net=[net, "GBP"])]
     sign = -1 if asserted["type"] == "CREDIT_NOTE" else 1
     for entry_number, seconds in (covers or {}).items():
         cover = change("ERP", "coverage", at, **head, line_no=1, kind="TIME_ENTRY", target=f"TIME:{entry_number}",

@@ -59,7 +59,7 @@ def test_every_label_in_a_rule_is_one_of_its_metric() -> None:
               for family in table.values() for label in family.labels}  # fmt: skip
     grouped = re.findall(r"\b(?:by|on) \(([^)]*)\)", EXPRESSIONS)
     by = {word for names in grouped for word in re.split(r",\s*", names) if word}
-    assert by - labels - {"le"} == set()
+    assert by - labels - {"le", "job"} == set()  # which Prometheus adds
 
 
 @pytest.mark.parametrize("name", ALERTS)

@@ -34,6 +34,18 @@ ALLOWED: dict[str, dict[str, str]] = {
         "streamed": "constant", "recomputed": "of the catalogue",
         "different": "made of the two",
     },
+    "streams/connect/debezium.py": {  # text for Connect: a heartbeat's statement has nowhere to bind to
+        "table": "a name of the pattern of tables, quoted", "name": "quotes doubled", "insert": "made of the two",
+    },
+    "streams/connect/source_sql.py": {  # a script for the database's administrator, who reads it first
+        **dict.fromkeys(("_n(_user(feed))", "_n(bare)", "_n(feed.name)", "_n(schema)", "_n(table)",
+                         "_text(_user(feed))", "_text(feed.publication)", "_text(feed.slot)", "name"),
+                        "a literal, quotes doubled"),
+        **dict.fromkeys(("_sql(feed, feed.heartbeat_table)", "_sql(feed, feed.signal_table)", "_sql(feed, table)",
+                         "heartbeat", "tables", "publication", "user", "account", "_bracketed(schema)"),
+                        "a quoted name"),
+        "_user(feed)": "in a comment behind the statement that has it as a literal",
+    },
     "streams/demo.py": {
         "kpi.id": "of the catalogue", "kpi.view": "of the catalogue", "streamed": "of the catalogue",
         "computed": "of the catalogue", "either": "made of the two", "total": "one of two constants",

@@ -20,7 +20,7 @@ _WORK: Final = ("worker_no", "work_date", "wbs_code", "note_hash")
 
 def _counts(entry: Entry) -> bool:
     """Whether somebody wants the time to be billed; a draft, a rejected or an unbillable entry doubles nothing."""
-    return not entry.deleted and entry.status in _CLAIMED and entry.billable
+    return not entry.deleted and entry.status in _CLAIMED and entry.billable and _claimed_s(entry) > 0
 
 
 def _claimed_s(entry: Entry) -> int:

@@ -71,7 +71,7 @@ def said_twice(world: AsOf, key: str) -> Iterator[Break]:
         if not _stands(theirs) or _order(world, other) > mine or (_covered(world, key) and _covered(world, other)):
             continue
         if why := _why(world, key, header, other, theirs):
-            yield _said_twice(header, key, other, *why)
+            yield _said_twice(world, header, key, other, *why)
             return
 
 
@@ -114,12 +114,20 @@ def _lines(world: AsOf, invoice: str) -> Counter[str]:
     return found
 
 
-def _said_twice(header: Mapping[str, Any], key: str, other: str, facet: str, why: str) -> Break:
+def _lines_s(world: AsOf, invoice: str) -> int:
+    """Seconds that the lines of an invoice bill."""
+    records = (world.facts.get("invoice_line", key) for key in world.facts.lines_of_invoice.get(invoice, ()))
+    views = [view for record in records if record and (view := world.merged(record))]
+    return sum(abs(view.get("qty_s") or 0) for view in views)
+
+
+def _said_twice(world: AsOf, header: Mapping[str, Any], key: str, other: str, facet: str, why: str) -> Break:
     (net, ccy), (tax, _) = header.get("net") or (0, header.get("ccy")), header.get("tax") or (0, None)
     worth = f"{money_text(net, ccy)} net, {money_text(net + tax, ccy)} gross" if ccy else "no amount"
     return Break(facet, key, NONE, f"{key} repeats {other}: both have {why} ({worth}).", "invoice", Side("ERP", other),
-                 Side("ERP", key), None, 0, -(net + tax), ccy, attribute="net", le_code=header.get("le_code"),
-                 cycle=header.get("billing_cycle_id"), base=_DRAFT_BASE if header.get("state") in DRAFT else None)
+                 Side("ERP", key), None, _lines_s(world, key), -(net + tax), ccy, attribute="net",
+                 le_code=header.get("le_code"), cycle=header.get("billing_cycle_id"),
+                 base=_DRAFT_BASE if header.get("state") in DRAFT else None)
 
 
 RULES: Final = (

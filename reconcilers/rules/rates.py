@@ -153,13 +153,14 @@ def _reason(world: AsOf, found: Resolution, applied: Rate) -> str:
 
 
 def _earlier(world: AsOf, found: Resolution) -> Iterator[Rate]:
-    """Rates that the resolved row replaced: same level, scope and role, in force before it."""
+    """Rates that the resolved row replaced: same level, scope, role and currency, in force before it."""
     row = found.row
     assert row is not None
     for key in sorted(world.facts.rates.get((row.level, row.scope_key), ())):
         record = world.facts.get("rate", key)
         other = world.merged(record) if record else None
-        if other and other.get("rate") and other.get("role_code") == row.role_code:
+        if (other and other.get("rate") and other.get("role_code") == row.role_code
+                and Rate(*other["rate"]).ccy == row.rate.ccy):
             start = other.get("effective_from")
             if (-FOREVER if start is None else start) < row.effective_from:
                 yield Rate(*other["rate"])

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 HEARTBEAT_S: Final = 15.0
 RETRY_MS: Final = 3_000
 _KEPT: Final = 4_096
+FOLLOWERS_MAX: Final = 1_000  # one process, each a socket and an answer in the making
 
 HEARTBEAT: Final = b": keep-alive\n\n"
 
@@ -37,6 +38,7 @@ class Hub:
         self._last = 0
         self._wake = asyncio.Event()
         self._closed = False
+        self.followers = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property

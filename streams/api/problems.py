@@ -42,6 +42,7 @@ KINDS: Final = {
     "wrong-host": "Without tokens, only requests to this machine's own names are answered.",
     "too-many-rows": "The query would return more rows than allowed: narrow it.",
     "too-many-requests": "The token's rate is used up; Retry-After says for how many seconds.",
+    "too-many-streams": "This process has as many live streams as it may; another one, or polling, is the way out.",
     "query-too-long": "The query was stopped at its deadline: narrow it.",
     "unknown-kpi": "There is no KPI of this id; GET /v1/kpis lists them.",
     "unknown-finding": "There is no finding of this id.",

@@ -18,6 +18,7 @@ from tieout.reconcilers.outcomes import Output
 from tieout.schemas import avsc
 from tieout.streams.api.live import OUTPUTS, Live, Record
 from tieout.streams.ops import Answer, Heartbeat
+from tieout.streams.topicread import Ends
 from tieout.streams.topics import output_topic
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ CONFIG: Final[Mapping[str, Any]] = {
     "auto.offset.reset": "error",  # reading begins at the beginning; a gap later is a failure, not a jump
     "isolation.level": "read_committed",
     "allow.auto.create.topics": False,
+    "queued.max.messages.kbytes": 16_384,  # what librdkafka reads ahead of us
 }
 _BATCH: Final = 2_000
 _WAIT_S: Final = 0.2
@@ -55,7 +57,7 @@ class Reader:
         self._config = {**config, **CONFIG}
         self._consumer = consumer or _kafka
         self._stop = threading.Event()
-        self._behind: set[Place] = set()
+        self._ends = Ends()
         self._outputs = {output_topic(output): output for output in OUTPUTS}
         self._rows = {output: RowReader(avsc(output.value)) for output in OUTPUTS}
         self._detail = "not connected yet"
@@ -100,7 +102,7 @@ class Reader:
                 self._detail = f"brokers out of reach: {error}"
                 places = []
             if places:
-                self._behind = set(places)
+                self._ends = Ends.of(consumer, places)
                 consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic, partition in places])
                 return
             self._stop.wait(_LOOK_AGAIN_S)
@@ -122,24 +124,21 @@ class Reader:
         if records:
             self._live.apply(records)
         if not self._live.ready.is_set():
-            self._detail = f"{len(self._behind)} partitions still to be read" if self._behind else "read to the end"
-            if not self._behind:
+            self._detail = f"{len(self._ends)} partitions still to be read" if self._ends else "read to the end"
+            if not self._ends:
                 self._live.ready.set()
 
     def _record(self, message: Message) -> Record | None:
         from confluent_kafka import KafkaError
 
-        error = message.error()
-        place = (message.topic() or "", message.partition() or 0)
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:
-                self._behind.discard(place)
-            elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-                raise RowsMissing(f"{place[0]}[{place[1]}]: {error}")
-            elif not error.retriable():
-                log.warning("%s: %s", place, error)
-            return None
-        return self._decoded(self._outputs[place[0]], message)
+        error, topic = message.error(), message.topic() or ""
+        if error is None or error.code() == KafkaError._PARTITION_EOF:
+            return self._decoded(self._outputs[topic], message) if self._ends.take(message) else None
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise RowsMissing(f"{topic}[{message.partition()}]: {error}")
+        if not error.retriable():
+            log.warning("%s[%s]: %s", topic, message.partition(), error)
+        return None
 
     def _decoded(self, output: Output, message: Message) -> Record | None:
         key, value = message.key(), message.value()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import threading
 from types import FrameType
 
 import uvicorn
@@ -21,6 +22,7 @@ from tieout.streams.api.reader import Reader
 from tieout.streams.api.services import Probe, Services
 from tieout.streams.api.snapshot import Snapshot
 from tieout.streams.api.values import Values
+from tieout.streams.dependencies import LOOK_S, BrokerWatch, expect
 from tieout.streams.ops import OpsServer
 from tieout.streams.settings import ConfigError, Settings
 from tieout.streams.sinks.catalogue import BY_ID
@@ -51,8 +53,9 @@ def run(settings: Settings) -> int:
     if not settings.api.tokens:
         log.warning("open without tokens on %s: whoever reaches it reads it", settings.api.host)
     live = Live()
+    expect("api")
     reader = Reader(live, settings.kafka_client({"group.id": settings.group("api")}))
-    with OpsServer(settings.ops, "api") as ops:
+    with BrokerWatch(settings), OpsServer(settings.ops, "api") as ops:
         ops.check("reader", reader.alive, "live")
         ops.check("topics", reader.ready, "ready")
         services = compose(live, settings, ops.probe)
@@ -62,12 +65,22 @@ def run(settings: Settings) -> int:
             log.error("%s: %s (set TIEOUT_API__PORT, 0 takes any free port)", error.strerror, error.filename)
             return 1
         reader.start()
+        ended = threading.Event()
+        threading.Thread(target=_watch, args=(services.snapshot, ended), name="snapshot-watch", daemon=True).start()
         try:
             _serve(services, listening)
         finally:
+            ended.set()
             reader.stop()
             services.snapshot.close()
     return 0
+
+
+def _watch(snapshot: Snapshot, ended: threading.Event) -> None:
+    """Whether there is a snapshot, also while nobody asks for it."""
+    while not ended.is_set():
+        snapshot.look()
+        ended.wait(LOOK_S)
 
 
 def compose(live: Live, settings: Settings, probe: Probe) -> Services:

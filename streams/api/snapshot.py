@@ -13,6 +13,7 @@ from typing import Any, Final
 import duckdb
 
 from tieout.streams.api.problems import Problem, no_snapshot
+from tieout.streams.dependencies import saw
 from tieout.streams.sinks.store import HARDENED
 
 _LIMITS: Final[Mapping[str, str]] = {"threads": "2", "memory_limit": "512MB", "max_temp_directory_size": "512MB"}
@@ -57,6 +58,15 @@ class Snapshot:
         finally:
             timer.cancel()
             cursor.close()
+
+    def look(self) -> None:
+        """Open what is published now, if that is not done, and tell whether there is anything to open."""
+        try:
+            self._cursor().close()
+        except (Problem, duckdb.Error, OSError):
+            saw("snapshot", up=False)
+        else:
+            saw("snapshot", up=True)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -12,8 +12,9 @@ from fastapi.responses import StreamingResponse
 from tieout.streams.api import models
 from tieout.streams.api.access import Caller, Who
 from tieout.streams.api.encoding import to_json
-from tieout.streams.api.hub import Event
+from tieout.streams.api.hub import FOLLOWERS_MAX, Event
 from tieout.streams.api.parameters import known_parameters
+from tieout.streams.api.problems import Problem
 from tieout.streams.api.services import Parts, Services
 from tieout.streams.metrics import exposition, gauge
 
@@ -34,6 +35,9 @@ async def stream(
     every value again when that is no longer kept.
     """
     wanted = None if kpis is None else [parts.kpi(kpi.strip()).id for kpi in kpis.split(",")]
+    if parts.hub.followers >= FOLLOWERS_MAX:
+        detail = f"{FOLLOWERS_MAX} streams are open here, the most there may be: poll /v1/kpis, or ask another process."
+        raise Problem(503, "too-many-streams", "Too many streams", detail, {"Retry-After": "60"})
     headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
     return StreamingResponse(_follow(parts, wanted, last_event_id), 200, headers, "text/event-stream")
 
@@ -44,12 +48,14 @@ async def _follow(parts: Services, wanted: list[str] | None, last_event_id: str 
 
     clients = gauge("tieout_stream_clients")
     clients.inc()
+    parts.hub.followers += 1
     try:
         async with aclosing(parts.hub.follow(last_event_id, lambda: parts.publisher.start(wanted), wants)) as events:
             async for event in events:
                 yield event
     finally:
         clients.dec()
+        parts.hub.followers -= 1
 
 
 def _probe(parts: Services, who: Caller, probe: Literal["live", "ready", "started"]) -> Response:

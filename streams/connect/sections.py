@@ -96,7 +96,8 @@ class Connector(_Section):
     host: str = Field(min_length=1, description="Where the database is, as Connect's workers reach it.")
     port: Annotated[int, Field(gt=0, le=65535)] | None = Field(default=None, description="Its port, if not the usual.")
     database: str | None = Field(default=None, description="Its database; MySQL and MariaDB name it in `tables`.")
-    user: str = Field(min_length=1, description="Who connects; a name, or a reference that Connect resolves.")
+    user: str = Field(pattern=r"^[^\x00-\x1f]+$",
+                      description="Who connects; a name, or a reference that Connect resolves.")
     password: Reference = Field(description="A reference that Connect resolves: `${file:/path:key}` or `${env:NAME}`.")
     topic_prefix: str | None = Field(
         default=None, pattern=r"^[\w.-]+$", description="What its topics begin with; else the connector's name."

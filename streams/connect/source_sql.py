@@ -69,7 +69,7 @@ def _identities(feed: Feed) -> Iterator[str]:
 
 def _binlog(feed: Feed) -> Iterator[str]:
     mariadb = feed.connector.kind == "mariadb"
-    account = f"'{_user(feed)}'@'%'"
+    account = f"{_text(_user(feed))}@'%'"
     yield from _about(feed, "MariaDB" if mariadb else "MySQL", "an administrator")
     yield "-- The server needs log_bin = ON, binlog_format = ROW, binlog_row_image = FULL, and a log of some days:"
     yield "--   SHOW VARIABLES WHERE variable_name IN ('log_bin', 'binlog_format', 'binlog_row_image',"
@@ -85,7 +85,7 @@ def _binlog(feed: Feed) -> Iterator[str]:
 
 
 def _sqlserver(feed: Feed) -> Iterator[str]:
-    database, user = f"[{feed.connector.database}]", f"[{_user(feed)}]"
+    database, user = _bracketed(str(feed.connector.database)), _bracketed(_user(feed))
     yield from _about(feed, f"SQL Server, database {feed.connector.database}", "sysadmin")
     yield "-- SQL Server Agent must run: it fills the change tables."
     yield f"USE {database};"
@@ -104,7 +104,7 @@ def _sqlserver(feed: Feed) -> Iterator[str]:
                f" EXEC sys.sp_cdc_enable_table @source_schema = {_n(schema)}, @source_name = {_n(bare)},"
                " @role_name = NULL, @supports_net_changes = 0;")  # fmt: skip
     for schema in dict.fromkeys(["cdc", *(table.split(".")[0] for table in feed.tables)]):
-        yield f"GRANT SELECT ON SCHEMA::[{schema}] TO {user};"
+        yield f"GRANT SELECT ON SCHEMA::{_bracketed(schema)} TO {user};"
     yield f"GRANT VIEW DATABASE STATE TO {user};"
     yield f"GRANT SELECT, INSERT, UPDATE ON {heartbeat} TO {user};"
     yield f"GRANT SELECT, INSERT ON {_sql(feed, feed.signal_table)} TO {user};"
@@ -123,6 +123,10 @@ def _sql(feed: Feed, table: str) -> str:
 
 def _name(word: str) -> str:
     return '"' + word.replace('"', '""') + '"'
+
+
+def _bracketed(word: str) -> str:
+    return "[" + word.replace("]", "]]") + "]"
 
 
 def _text(value: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Final
 
-from tieout.streams.simulate.facts import ERP, PSA, SCHED
+from tieout.streams.simulate.facts import CRM, ERP, PSA, SCHED
 from tieout.streams.simulate.instants import HOUR, MINUTE, WINDOW_FROM, iso, local, utc
 from tieout.streams.simulate.labour import Entry
 from tieout.streams.simulate.scene import Scene, Span
@@ -162,6 +162,19 @@ def _states(scene: Scene) -> None:
     entry = scene.take(since=WEEK_1, until=date(2026, 3, 14))
     entry.at_psa(utc("2026-03-17T10:00"), billed=True)
     scene.truth.plant("28", "STATUS", entry.key, "the PSA says billed, no invoice follows")
+
+
+def plant_gaps(scene: Scene) -> None:
+    """Check 42: a source says that a record changed, but not how; it is read again, or it never is."""
+    for pause in (20 * MINUTE, 50 * MINUTE):
+        entry = scene.take(since=WEEK_1, until=WEEK_3, project="HABICHT-24112")
+        lost = entry.at_psa(utc("2026-03-26T14:00"))
+        lost.verb = "gap"
+        entry.at_psa(lost.at + pause).data |= entry.psa[0].data | entry.psa[1].data
+    scene.truth.plant("42", None, f"{PSA}|time_entry", "two changes were lost and read again within the hour", RESOLVED)
+    opportunity = scene.firm.projects["ACME-24017"].opportunity
+    scene.say(CRM, "opportunity", str(opportunity), utc("2026-03-24T09:00"), "gap", opportunity_no=opportunity)
+    scene.truth.plant("42", None, f"{CRM}|opportunity", "one change was lost, nobody reads it again", OPEN)
 
 
 def plant_unassigned(scene: Scene) -> None:

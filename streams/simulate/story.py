@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from tieout.streams.simulate import plant_plans, plant_rates, plant_time, spare_plans, spare_time
+from tieout.streams.simulate import (
+    plant_doubts,
+    plant_invoices,
+    plant_plans,
+    plant_rates,
+    plant_time,
+    spare_doubts,
+    spare_plans,
+    spare_time,
+)
 from tieout.streams.simulate.delivery import Record, deliver
 from tieout.streams.simulate.facts import Event, Fact, events_of
 from tieout.streams.simulate.firm import build_firm
@@ -69,6 +78,15 @@ def plant(scene: Scene) -> None:
     spare_time.spare_differences(scene)
     spare_time.spare_states(scene)
     spare_time.spare_deliveries(scene)
+    plant_doubts.plant_ambiguous(scene)
+    plant_doubts.plant_outside(scene)
+    plant_doubts.plant_duplicates(scene)
+    plant_invoices.plant_invoices(scene)
+    plant_time.plant_gaps(scene)
+    spare_doubts.spare_ambiguous(scene)
+    spare_doubts.spare_outside(scene)
+    spare_doubts.spare_duplicates(scene)
+    plant_invoices.spare_invoices(scene)
 
 
 def _played(scene: Scene, seed: int) -> Story:

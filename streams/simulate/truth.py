@@ -22,6 +22,7 @@ NAMES: Final = {
     "31": "TIME_DUPLICATE",
     "36": "INVOICE_DUPLICATE",
     "41": "SOURCE_STALE",
+    "42": "CDC_GAP",
 }
 OPEN: Final = "OPEN"  # still there when the four weeks end
 RESOLVED: Final = "RESOLVED"  # opened, then healed by what the source did

@@ -88,18 +88,26 @@ def invoice(scene: Scene, number: str, project_code: str, week: tuple[date, date
     project = scene.firm.projects[project_code]
     entries = [entry for entry in scene.entries if entry.project is project and entry.rate and not entry.taken
                and week[0] <= entry.work_date < week[1]]
+    charge(scene, number, entries, posted_at, paid_at=paid_at, claimed_before=claimed_before)
+    return entries
+
+
+def charge(scene: Scene, number: str, entries: list[Entry], posted_at: int | None, *, paid_at: int | None = None,
+           claimed_before: int = 0, key: str | None = None, share_bp: int = 10_000) -> None:
+    """An invoice for entries of one project, or for a share of each; a draft when never posted."""
+    project = entries[0].project
     drafted_at = posted_at - 24 * HOUR if posted_at else utc("2026-04-01T14:00")
     by_rate: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         entry.taken = True
         by_rate[entry.rate.rate_id if entry.rate else ""].append(entry)
-    net = sum(entry.value for entry in entries)
+    net = sum(_part(entry, share_bp)[1] for entry in entries)
     head = {"le_code": project.le.code, "invoice_no": number}
     _state(scene, head, drafted_at, "DRAFT", type="INVOICE", customer_no=project.customer, ccy=project.le.ccy,
            invoice_date="2026-03-31", accounting_date="2026-03-31", billing_cycle_id="2026-03",
-           net={"minor": net, "ccy": project.le.ccy}, idempotency_key=f"run-{number}")
+           net={"minor": net, "ccy": project.le.ccy}, idempotency_key=key or f"run-{number}")
     for line_no, group in enumerate(by_rate.values(), 1):
-        _line(scene, head | {"line_no": line_no}, project, group, drafted_at)
+        _line(scene, head | {"line_no": line_no}, project, group, drafted_at, share_bp)
     if posted_at:
         _state(scene, head, posted_at - 4 * HOUR, "APPROVED")
         _state(scene, head, posted_at, "POSTED", posted_at=iso(posted_at))
@@ -107,21 +115,26 @@ def invoice(scene: Scene, number: str, project_code: str, week: tuple[date, date
             entry.at_psa(posted_at - claimed_before if claimed_before else posted_at + HOUR, billed=True)
     if paid_at:
         _state(scene, head, paid_at, "PAID")
-    return entries
+
+
+def _part(entry: Entry, share_bp: int) -> tuple[int, int]:
+    """Seconds and amount of a share of an entry."""
+    qty_s = entry.qty_s * share_bp // 10_000
+    return qty_s, entry.rate.price.amount(qty_s) if entry.rate else 0
 
 
 def _state(scene: Scene, head: dict[str, Any], at: int, state: str, **data: Any) -> None:
     scene.say(ERP, "invoice", f"{head['le_code']}/{head['invoice_no']}", at, **head, state=state, **data)
 
 
-def _line(scene: Scene, head: dict[str, Any], project: Project, group: list[Entry], at: int) -> None:
+def _line(scene: Scene, head: dict[str, Any], project: Project, group: list[Entry], at: int, share_bp: int) -> None:
     rate = group[0].rate
     assert rate is not None
     subject = f"{head['le_code']}/{head['invoice_no']}/{head['line_no']}"
+    parts = {entry.key: _part(entry, share_bp) for entry in group}
     scene.say(ERP, "invoice_line", subject, at, **head, project_code=project.code,
-              qty_s=sum(entry.qty_s for entry in group), rate=rate.price.wire(),
-              net={"minor": sum(entry.value for entry in group), "ccy": project.le.ccy})
-    for entry in group:
-        scene.say(ERP, "coverage", f"{subject}/{entry.key}", at, **head, kind="TIME_ENTRY", target=entry.key,
-                  target_version=1, sign=1, qty_s=entry.qty_s, amount={"minor": entry.value, "ccy": project.le.ccy},
-                  project_code=project.code)
+              qty_s=sum(qty_s for qty_s, _ in parts.values()), rate=rate.price.wire(),
+              net={"minor": sum(minor for _, minor in parts.values()), "ccy": project.le.ccy})
+    for key, (qty_s, minor) in parts.items():
+        scene.say(ERP, "coverage", f"{subject}/{key}", at, **head, kind="TIME_ENTRY", target=key, target_version=1,
+                  sign=1, qty_s=qty_s, amount={"minor": minor, "ccy": project.le.ccy}, project_code=project.code)

@@ -80,7 +80,8 @@ KPIS: Final[tuple[Kpi, ...]] = (
         (*ORGANISATION, "currency", "state", "hold_code")),
     Kpi("time_to_bill", "K5", "Time to bill",
         "Days from the end of the day of the work to the posting of the invoice, weighted by billed hours; an entry "
-        "that is credited takes its sample back, one that is billed in parts counts once, at the last part.",
+        "that is credited takes its sample back, one that is billed in parts counts once, at the last part. "
+        "An invoice of the day of the work took no days.",
         Unit.DAYS, "sum(billed_s * (invoiced_at - worked_at)) / sum(billed_s); percentiles from 60 geometric buckets",
         Direction.LOWER, ORGANISATION, dict.fromkeys(LAG_MEASURES, Unit.DAYS)),
     Kpi("time_to_bill_stages", "K5", "Time to bill by stage",

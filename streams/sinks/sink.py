@@ -15,6 +15,7 @@ from typing import Any, Final
 import duckdb
 
 from tieout.streams import clock
+from tieout.streams.dependencies import BrokerWatch, expect, saw
 from tieout.streams.metrics import counter, forget, gauge, histogram
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.settings import Settings
@@ -26,7 +27,6 @@ from tieout.streams.sinks.store import Store, StoreError
 
 _DRAIN_S: Final = 10.0  # longest reading after SIGTERM
 _HANGS_S: Final = 120.0  # a loop that does not turn so long is dead
-_BACKOFF_S: Final = (0.5, 30.0)
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,9 @@ class Sink:
     def __init__(self, settings: Settings, wait: Callable[[float], bool]) -> None:
         self._settings = settings
         self._wait = wait
+        expect("sink")
         self._store = Store(settings.sink.path)
+        saw("store", up=True)
         self._publisher = Publisher(settings.sink.publish_dir, settings.sink.publish_every_s)
         self._reader = OutputReader(settings)
         self._written = True  # since the last snapshot; the first one is published whatever it holds
@@ -84,13 +86,14 @@ class Sink:
 
     def _write(self, intake: Intake) -> bool:
         """Write until it succeeds; False when told to stop before that: the offsets did not move then."""
-        delay_s, longest_s = _BACKOFF_S
+        delay_s, longest_s = self._settings.retry.first_s, self._settings.retry.longest_s
         while True:
             began_s = clock.monotonic_s()
             try:
                 self._store.write_batch(intake.batch, intake.offsets)
             except (duckdb.Error, OSError, StoreError) as error:
                 self._failing = f"the store cannot be written: {error}"
+                saw("store", up=False)
                 log.error("%s; trying again in %.1f s", self._failing, delay_s)
                 if self._wait(delay_s):
                     return False
@@ -100,6 +103,7 @@ class Sink:
                 continue
             self._failing = ""
             self._written = True
+            saw("store", up=True)
             histogram("tieout_sink_transaction_seconds").observe(clock.monotonic_s() - began_s)
             _count(intake)
             return True
@@ -113,7 +117,9 @@ class Sink:
             log.error("the store cannot be opened: %s", error)
 
     def _publish(self) -> None:
-        if self._publisher.publish(self._store):
+        published = self._publisher.publish(self._store)
+        saw("snapshot", up=published)
+        if published:
             self._written = False
             gauge("tieout_snapshot_last_success_timestamp_seconds").set(clock.now_us() / 1e6)
             show(self._store)
@@ -142,9 +148,9 @@ def run(settings: Settings) -> int:
     try:
         sink = Sink(settings, lambda seconds: stop.wait(seconds) if seconds else stop.is_set())
     except StoreError as error:
-        log.error("%s", error)
-        return 1
-    with OpsServer(settings.ops, "sink") as ops:
+        log.critical("%s", error)
+        return error.code
+    with BrokerWatch(settings), OpsServer(settings.ops, "sink") as ops:
         ops.check("loop", sink.turns, "live")
         ops.check("store", sink.ready)
         return sink.run()

@@ -12,7 +12,9 @@ from tieout.streams.settings import Settings
 from tieout.streams.sinks.intake import TOPICS
 from tieout.streams.topics import DEAD_LETTER
 
+PREFETCH_KB: Final = 16_384  # what librdkafka reads ahead of us
 _BROKER_S: Final = 10.0
+TOPICS_S: Final = (0.2, 5.0)  # first and longest pause while topics are missing at the start
 _RETENTION_ENDS: Final = frozenset({DEAD_LETTER})  # topics that forget; all others keep everything
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ class OutputReader:
             "enable.auto.offset.store": False,
             "isolation.level": "read_committed",
             "auto.offset.reset": "error",
+            "queued.max.messages.kbytes": PREFETCH_KB,
         }))
         self._assigned: list[TopicPartition] = []
 
@@ -111,7 +114,7 @@ def until_assigned(
     reader: OutputReader, stored: Mapping[tuple[str, int], int], wait: Callable[[float], Any]
 ) -> bool:
     """Try until all topics are there; False when `wait(seconds)` says that it is time to stop."""
-    delay_s = 0.2
+    delay_s, longest_s = TOPICS_S
     while True:
         try:
             missing = reader.assign(stored)
@@ -122,4 +125,4 @@ def until_assigned(
             log.warning("Kafka cannot be reached, trying again in %.1f s: %s", delay_s, error)
         if wait(delay_s):
             return False
-        delay_s = min(delay_s * 2, 5.0)
+        delay_s = min(delay_s * 2, longest_s)

@@ -20,7 +20,17 @@ import polars as pl
 
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.streams.sinks.comments import statements
-from tieout.streams.sinks.tables import DEAD_LETTER, HISTORY, OUTPUT_TABLES, PARKED, SCHEMA_VERSION, Table, ddl
+from tieout.streams.sinks.tables import (
+    DEAD_LETTER,
+    HISTORY,
+    KEYED_TABLES,
+    MIGRATED,
+    OUTPUT_TABLES,
+    PARKED,
+    SCHEMA_VERSION,
+    Table,
+    ddl,
+)
 
 Offsets = Mapping[tuple[str, int], int]  # (topic, partition) -> offset of the next record to read
 _CHUNK_BYTES: Final = 4_194_304
@@ -37,7 +47,15 @@ HARDENED: Final[Mapping[str, str]] = {
 
 
 class StoreError(Exception):
-    """The store cannot be opened: another process has it, or another version wrote it."""
+    """The store cannot be opened: another process has it, or another version wrote it. `code` ends the process."""
+
+    code = 1
+
+
+class OtherVersion(StoreError):
+    """Another version wrote the store, and this build cannot make it its own."""
+
+    code = 12
 
 
 class ArrowStream:
@@ -174,6 +192,7 @@ class Store:
             for statement in ddl():
                 self._db.execute(statement)
             self._check_version()
+            self._add_columns()
             self._db.execute((files("tieout.streams.sinks") / "views.sql").read_text(encoding="utf-8"))
             for statement in statements(self._view_columns()):
                 self._db.execute(statement)
@@ -182,10 +201,32 @@ class Store:
         found = self._db.execute("SELECT value FROM internal.meta WHERE name = 'schema_version'").fetchall()
         if not found:
             self._db.execute("INSERT INTO internal.meta VALUES ('schema_version', ?)", [SCHEMA_VERSION])
+        elif found[0][0] in MIGRATED:
+            self._db.execute("UPDATE internal.meta SET value = ? WHERE name = 'schema_version'", [SCHEMA_VERSION])
         elif found[0][0] != SCHEMA_VERSION:
-            raise StoreError(
-                f"{self.path} has store version {found[0][0]}, this build writes version {SCHEMA_VERSION}: move the "
-                "file away; the sink fills a new one from the topics")
+            newer = found[0][0].isdigit() and int(found[0][0]) > int(SCHEMA_VERSION)
+            raise OtherVersion(
+                f"{self.path} has store version {found[0][0]}, this build writes version {SCHEMA_VERSION}: "
+                + ("run the newer build that wrote it, or " if newer else "") +
+                f"move the file away (mv {self.path} {self.path}.old): the sink fills a new one from the topics, "
+                f"`tieout replay CAPTURE --db {self.path}` one from captures")
+
+    def _add_columns(self) -> None:
+        """What an older build's tables lack, rows of then without a value; a column that became another is refused."""
+        found: dict[str, dict[str, str]] = {}
+        for table, column, kind in self._db.execute(
+                "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE schema_name = 'internal'"
+                ).fetchall():
+            found.setdefault(table, {})[column] = kind
+        for table in (*KEYED_TABLES, HISTORY):
+            for column, kind in table.duckdb_types().items():
+                known = found[table.name].get(column)
+                if known is None:
+                    self._db.execute(f'ALTER TABLE internal.{table.name} ADD COLUMN "{column}" {kind}')
+                elif known != kind:
+                    raise OtherVersion(
+                        f"{self.path}: {table.name}.{column} is {known}, this build writes {kind}: move the file away "
+                        f"(mv {self.path} {self.path}.old); the sink fills a new one from the topics")
 
     def _view_columns(self) -> dict[str, list[str]]:
         rows = self._db.execute(

@@ -16,6 +16,7 @@ from tieout.reconcilers.outcomes import Output
 from tieout.schemas import avsc
 
 SCHEMA_VERSION: Final = "2"
+MIGRATED: Final = frozenset({"1"})  # older ones that differ by columns and tables that are missing, no more
 
 _DUCKDB: Final = {
     "string": "VARCHAR", "int": "INTEGER", "long": "BIGINT", "boolean": "BOOLEAN", "bytes": "BLOB",
@@ -43,6 +44,10 @@ class Table:
     def duckdb_columns(self) -> str:
         """The column list of CREATE TABLE, `key` first."""
         return ", ".join(["key UUID", *(f'"{name}" {_DUCKDB[kind]}' for name, kind in self.columns.items())])
+
+    def duckdb_types(self) -> dict[str, str]:
+        """Types in DuckDB by column."""
+        return {name: _DUCKDB[kind] for name, kind in self.columns.items()}
 
     def polars_schema(self) -> dict[str, pl.DataType]:
         """Columns as DuckDB gets them."""

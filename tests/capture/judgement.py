@@ -1,6 +1,6 @@
 """What a store must say at a checkpoint, against the answers worked out from the source tables.
 
-Tables have no history: when something began is not compared, and what is over is left out. Everything that holds at the
+Tables have no history: when something began and how long it took is not compared, and what is over is left out. Everything that holds at the
 checkpoint is: quantities, rates, values, states and holds of every entry, open findings with their impact, KPIs.
 """
 
@@ -23,6 +23,7 @@ from tieout.streams import replay
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 FORMS: Final = tuple(sources.FORMATS)
+_LAGS: Final = ("time_to_bill", "approval_latency", "approval_latency_business")
 _STEADY: Final = ("impact_s", "impact_minor", "currency", "estimated", "entries_count")
 
 
@@ -75,8 +76,12 @@ def differences(told: duckdb.DuckDBPyConnection, database: Path) -> list[str]:
         return [
             *compare.differences("time_entry", compare.entries(told, "time_entry"), compare.entries(store, "v1.time_entry")),
             *compare.differences("finding", _open(expected[0]), _open(found[0])),
-            *compare.differences("kpi", expected[1], found[1]),
+            *compare.differences("kpi", _of_now(expected[1]), _of_now(found[1])),
         ]
+
+
+def _of_now(rows: Rows) -> Rows:
+    return {key: row for key, row in rows.items() if key[0] not in _LAGS}
 
 
 def _open(rows: Rows) -> Rows:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import pymysql
-from brokers import Unavailable, die_with_parent
-from capture.server import SERVANT, free_port
+from brokers import Served, Unavailable, die_with_parent, free_ports
+from capture.server import SERVANT
 
 POSES_AS: Final = "5.7.10-log"
 SYSTEM_TABLES: Final = ("mysql_system_tables.sql", "mysql_performance_tables.sql", "mysql_system_tables_data.sql")
@@ -26,7 +26,7 @@ _START_S: Final = 60.0
 _STOP_S: Final = 20.0
 
 
-class MariaServer:
+class MariaServer(Served):
     """One server in a folder of its own that ends with the test run; use it as a context manager."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class MariaServer:
         self._folder = Path(tempfile.mkdtemp(prefix="tieout-mariadb-"))
         self._user = SERVANT if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = free_port()
+        (self.port,) = free_ports(1)
 
     def start(self) -> Self:
         """Make its system tables and start; raises Unavailable with what MariaDB said when it does not."""
@@ -78,16 +78,6 @@ class MariaServer:
             self._process.kill()
             self._process.wait(_STOP_S)
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _START_S

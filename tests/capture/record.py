@@ -12,7 +12,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -104,13 +104,13 @@ def raw(records: Iterable[Captured], form: str) -> Iterator[RawRecord]:
             yield RawRecord(each.topic, partition, offset, each.ts_ms, encoded.key, encoded.value, each.headers)
 
 
-def main() -> int:
-    """The command."""
+def command(name: str, into: Callable[[Path], object]) -> int:
+    """`python -m capture.<name> FOLDER`: record into the folder; 4 when what is recorded cannot run here."""
     if len(sys.argv) != 2:
-        print("usage: python -m capture.record FOLDER", file=sys.stderr)
+        print(f"usage: python -m capture.{name} FOLDER", file=sys.stderr)
         return 2
     try:
-        record(Path(sys.argv[1]))
+        into(Path(sys.argv[1]))
     except Unavailable as error:
         print(error, file=sys.stderr)
         return 4
@@ -118,4 +118,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("record", record))

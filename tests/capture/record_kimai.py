@@ -16,7 +16,7 @@ from typing import Any, Final
 from brokers import Unavailable
 from capture.engines import Capture, Captured, Encoder, running, start_java
 from capture.mariadb import MASTERS, STEPS, TABLES, MariaServer, connector
-from capture.record import raw
+from capture.record import command, raw
 
 from tieout.codecs import capture as captures
 
@@ -71,18 +71,5 @@ def _rows(cursor: Any, table: str) -> list[dict[str, str | None]]:
             for row in cursor.fetchall()]
 
 
-def main() -> int:
-    """The command."""
-    if len(sys.argv) != 2:
-        print("usage: python -m capture.record_kimai FOLDER", file=sys.stderr)
-        return 2
-    try:
-        record(Path(sys.argv[1]))
-    except Unavailable as error:
-        print(error, file=sys.stderr)
-        return 4
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command("record_kimai", record))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Self
 
-from brokers import Unavailable, die_with_parent
+from brokers import Served, Unavailable, die_with_parent, free_ports
 
 _START_S: Final = 60.0
 _STOP_S: Final = 20.0
@@ -34,7 +33,7 @@ _SETTINGS: Final = {
 }
 
 
-class PostgresServer:
+class PostgresServer(Served):
     """One cluster in a folder of its own that ends with the test run; use it as a context manager."""
 
     def __init__(self) -> None:
@@ -42,7 +41,7 @@ class PostgresServer:
         self._folder = Path(tempfile.mkdtemp(prefix="tieout-postgres-"))
         self._user = SERVANT if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = free_port()
+        (self.port,) = free_ports(1)
 
     @property
     def dsn(self) -> str:
@@ -75,16 +74,6 @@ class PostgresServer:
             self._process.send_signal(3)  # SIGQUIT: an immediate shutdown, which no replication slot can delay
             self._process.wait(_STOP_S)
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _make_reachable(self) -> None:
         """Let the servant write its folder and read the binaries: copies of them where they lie in a private folder."""
@@ -130,9 +119,3 @@ def _binaries() -> Path:
 def _others_may_read(path: Path) -> bool:
     """Whether any user can reach a file below `path`."""
     return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents))
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

@@ -51,7 +51,8 @@ def read(path: Path) -> list[Checkpoint]:
 def answers(checkpoints: Sequence[Checkpoint], scratch: Path) -> duckdb.DuckDBPyConnection:
     """A connection with the oracle's tables `time_entry`, `finding` and `kpi`, as of the last of the checkpoints.
 
-    Tables do not remember. That a row is deleted is seen by the checkpoints before, at which it was there.
+    Tables do not remember. That a row is deleted is seen by the checkpoints before, at which it was there; which of two
+    duplicates came later is seen nowhere, so check 31 is off.
     """
     checkpoint = checkpoints[-1]
     events = with_deleted([canonical(each, scratch) for each in checkpoints])
@@ -61,7 +62,7 @@ def answers(checkpoints: Sequence[Checkpoint], scratch: Path) -> duckdb.DuckDBPy
             event = {"id": str(number), "source": source, "type": f"tieout.{entity}.{op}", "subject": subject,
                      "time": _text(checkpoint.ts_ms), "sequence": f"{number:06d}", "data": json.loads(data)}
             file.write(json.dumps({"topic": "tables", "partition": 0, "ts": checkpoint.ts_ms, "payload": json.dumps(event)}) + "\n")
-    return oracle.run([capture], until=checkpoint.judged.isoformat(), assume_fresh=True)
+    return oracle.run([capture], until=checkpoint.judged.isoformat(), assume_fresh=True, off=("31",))
 
 
 def with_deleted(states: Sequence[Sequence[Event]]) -> list[Event]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from fuzz_debezium import CORPUS, TARGETS, read
+from fuzz_debezium import TARGETS, read
+from fuzzing import CORPUS
 
 
 @pytest.mark.parametrize("target", TARGETS)

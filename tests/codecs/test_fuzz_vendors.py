@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 import pytest
-from fuzz_vendors import CORPUS, TARGETS, read
+from fuzz_vendors import TARGETS, read
+from fuzzing import CORPUS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

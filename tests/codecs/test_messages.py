@@ -20,6 +20,7 @@ from tieout.codecs.schema_source import GivenSchemas, Registered
 from tieout.codecs.values import instant_text, to_wire
 from tieout.reconcilers.changes import Change
 from tieout.reconcilers.entities import ENTITIES, Axis
+from tieout.reconcilers.routing import COVERED
 from tieout.streams.identity import Identity
 from tieout.streams.pipeline import Batch, Pipeline, Reading
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from brokers import KafkaCluster, Node
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from faults import instants
 from faults.dying_role import POINTS
@@ -129,8 +130,16 @@ class Run:
     def coordinator(self, role: str) -> Node:
         """The broker that coordinates a role's group."""
         group = self.pipeline.settings.group("worker" if role == "worker" else "ingest")
-        described = self.admin.describe_consumer_groups([group])[group].result(20)
-        return self._node(described.coordinator.id)
+        until_s = time.monotonic() + 30
+        while True:
+            try:
+                described = self.admin.describe_consumer_groups([group])[group].result(20)
+            except KafkaException:  # it is moving
+                if time.monotonic() > until_s:
+                    raise
+                time.sleep(0.5)
+            else:
+                return self._node(described.coordinator.id)
 
     def broker_dies(self, node: Node, *, down_s: float) -> None:
         """SIGKILL, and back after a while."""

@@ -22,9 +22,11 @@ from tieout.codecs.formats import codec
 from tieout.codecs.records import RawRecord
 from tieout.reconcilers.changes import Frame
 from tieout.reconcilers.entities import Axis
+from tieout.reconcilers.routing import COVERED
 from tieout.streams import deadletters
 from tieout.streams.frames import decode
 from tieout.streams.settings import Settings, load
+from tieout.streams.standings import STANDINGS
 from tieout.streams.topicread import whole_topic
 from tieout.streams.topics import DEAD_LETTER, PARKED, XREF, changes_topic
 
@@ -65,7 +67,8 @@ port = 0
 @pytest.fixture
 def shared(kafka: KafkaCluster, tmp_path: Path) -> Settings:
     """Settings of the process and of the test, on a broker with empty topics."""
-    for topic, partitions in {**RAW, PROJECT: 4, changes_topic(Axis.CONTROL): 1, DEAD_LETTER: 1}.items():
+    for topic, partitions in {**RAW, PROJECT: 4, changes_topic(Axis.WORKER): 4,
+                              changes_topic(Axis.CONTROL): 1, STANDINGS: 4, DEAD_LETTER: 1}.items():
         kafka.create(topic, partitions, {"retention.ms": "-1"})  # the feed's timestamps are of the past
     for topic in (XREF, PARKED):
         kafka.create(topic, 1, {"cleanup.policy": "compact"})
@@ -217,6 +220,8 @@ class Verdict:
         place = self.places[partition] = self.places[partition] + 1
         self.numbers[frame.producer, partition].append(frame.number)
         for change in frame.changes:
+            if change.entity == COVERED:  # ingest's own, for every partition
+                continue
             self.sent[partition].add(change.origin)
             self.order[partition].setdefault(change.origin, place)
             entry_key = change.key if change.entity == "time_entry" else str(change.asserted["target"])

@@ -130,7 +130,7 @@ def projects(firm: Firm) -> None:
             )
 
 
-def _publish(
+def publish(
     firm: Firm,
     at: datetime,
     rate_id: str,
@@ -142,6 +142,7 @@ def _publish(
     source: str = ERP,
     until: str | None = None,
 ) -> None:
+    """A bill rate that is published at once."""
     firm.say(
         source,
         "rate",
@@ -163,7 +164,7 @@ def _publish(
 def rates(firm: Firm) -> None:
     for ccy, senior, junior in PRICES.values():
         for role, price in (("SA", senior), ("SC", junior)):
-            _publish(firm, SETUP, f"LIST-{ccy}-{role}", 8, "*", role, rate(price * 1.1, ccy), "2026-01-01")
+            publish(firm, SETUP, f"LIST-{ccy}-{role}", 8, "*", role, rate(price * 1.1, ccy), "2026-01-01")
     for code, le in firm.projects.items():
         ccy, senior, junior = PRICES[le]
         for role, price in (("SA", senior), ("SC", junior)):
@@ -171,24 +172,24 @@ def rates(firm: Firm) -> None:
             kind = firm.random.random()
             if kind < 0.08:
                 late = firm.later(START, 200, 600)
-                _publish(firm, late, rate_id, 4, code, role, rate(price, ccy), "2026-03-01")  # back-dated
+                publish(firm, late, rate_id, 4, code, role, rate(price, ccy), "2026-03-01")  # back-dated
             elif kind < 0.14:
-                _publish(
+                publish(
                     firm, SETUP, rate_id, 4, code, role, rate(price, ccy), "2026-01-01", until="2026-03-12"
                 )  # expires
             elif kind < 0.18:
-                _publish(firm, SETUP, rate_id, 4, code, role, rate(0, ccy), "2026-01-01")
+                publish(firm, SETUP, rate_id, 4, code, role, rate(0, ccy), "2026-01-01")
             elif kind < 0.22:
-                _publish(firm, SETUP, rate_id, 4, code, role, rate(price, "CHF"), "2026-01-01")
+                publish(firm, SETUP, rate_id, 4, code, role, rate(price, "CHF"), "2026-01-01")
             elif kind < 0.30:
-                _publish(
+                publish(
                     firm, SETUP, rate_id, 4, code, role, rate(price * 7.5, ccy, "DAY") | {"day_s": 27_000}, "2026-01-01"
                 )
             else:
-                _publish(firm, SETUP, rate_id, 4, code, role, rate(price, ccy), "2026-01-01")
+                publish(firm, SETUP, rate_id, 4, code, role, rate(price, ccy), "2026-01-01")
             if firm.chance(0.3):  # an uplift, sometimes known late
                 at = SETUP if firm.chance(0.5) else firm.later(START, 100, 600)
-                _publish(
+                publish(
                     firm,
                     at,
                     f"{rate_id}-UP",
@@ -202,7 +203,7 @@ def rates(firm: Firm) -> None:
                     firm.say(ERP, "rate", firm.later(at, 50, 500), rate_id=f"{rate_id}-UP", state="WITHDRAWN")
             if firm.chance(0.15):
                 other = price if firm.chance(0.5) else price + 1
-                _publish(
+                publish(
                     firm,
                     firm.later(START, 0, 200),
                     f"P-{code}-{role}",
@@ -215,7 +216,7 @@ def rates(firm: Firm) -> None:
                 )
         if firm.chance(0.3):
             number = code[-2:]
-            _publish(
+            publish(
                 firm,
                 SETUP,
                 f"W-{code}",
@@ -253,6 +254,9 @@ def _assignment(firm: Firm, subject: str, code: str, worker: str) -> None:
     }
     at = max(firm.opened[code], SETUP if firm.chance(0.6) else firm.later(START, 0, 400))
     firm.say(SCHED, "assignment", at, subject=subject, **plan)
+    if firm.chance(0.1):
+        _cut(firm, subject, at)
+        return
     for source, miss in ((PSA, 0.1), (ERP, 0.1)):
         if firm.chance(miss):
             continue
@@ -282,6 +286,14 @@ def _assignment(firm: Firm, subject: str, code: str, worker: str) -> None:
             firm.say(source, "assignment", firm.later(at, 100, 300), "deleted", subject=subject)
     elif ending < 0.15:
         firm.say(SCHED, "assignment", firm.later(at, 100, 300), subject=subject, commit_="CANCELLED", state="CANCELLED")
+
+
+def _cut(firm: Firm, subject: str, at: datetime) -> None:
+    """Next to nothing is planned, so that what is logged exceeds it; sometimes put right later."""
+    cut = firm.later(at, 1, 100)
+    firm.say(SCHED, "assignment", cut, subject=subject, alloc_value=firm.random.choice((300, 1_000)))
+    if firm.chance(0.4):
+        firm.say(SCHED, "assignment", firm.later(cut, 200, 500), subject=subject, alloc_value=10_000)
 
 
 def opportunities(firm: Firm) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from oracle.firm import PRICES, START, Firm
+from oracle.firm_doubts import bill_again, twin
 from scenarios.dsl import ERP, PSA, TIME, money, rate
 
 
@@ -26,7 +27,7 @@ def entry(firm: Firm, key: str) -> None:
         "billable": True,
         "role_code": firm.roles[worker] if firm.chance(0.97) else None,
     }
-    if firm.chance(0.1):
+    if firm.chance(0.2):
         gap = 3_600 if firm.chance(0.3) else 0
         begin = evening - timedelta(hours=9)
         row |= {
@@ -35,6 +36,8 @@ def entry(firm: Firm, key: str) -> None:
             "break_s": 0,
         }
     firm.say(TIME, "time_entry", at, **own, **row, state=firm.random.choice(("DRAFT", "SUBMITTED")))
+    if firm.chance(0.12):
+        twin(firm, key, row, at)
     if firm.chance(0.2):
         at = firm.later(at, 0, 10)
         row["qty_s"] += 900
@@ -78,6 +81,8 @@ def _mirror(
         if fault < 0.08
         else {"billable_s": copy["qty_s"] - 600}
         if fault < 0.12
+        else {"billable_s": 0}
+        if fault < 0.14
         else {}
     )
     seen = submitted if firm.chance(0.5) else firm.later(submitted, 0, 6)
@@ -190,19 +195,19 @@ def _billing(firm: Firm, key: str, row: dict[str, Any], at: datetime, le: str) -
     places = {"JPY": 0, "BHD": 3}.get(ccy, 2)
     amount = money(round(qty_s * price * 10**places / 3600), ccy)
     header = {"le_code": le, "invoice_no": f"INV{key}"}
-    firm.say(ERP, "invoice", at, **header, type="INVOICE", ccy=ccy, state="DRAFT", net=amount)
-    firm.say(
-        ERP,
-        "coverage",
-        at,
-        **header,
-        line_no=1,
-        kind="TIME_ENTRY",
-        target=f"TIME:{key}",
-        sign=1,
-        qty_s=qty_s,
-        amount=amount,
-    )
+    whole: dict[str, Any] = {"type": "INVOICE", "ccy": ccy, "state": "DRAFT", "net": amount}
+    cover: dict[str, Any] = {
+        "line_no": 1,
+        "kind": "TIME_ENTRY",
+        "target": f"TIME:{key}",
+        "sign": 1,
+        "qty_s": qty_s,
+        "amount": amount,
+    }
+    firm.say(ERP, "invoice", at, **header, **whole)
+    firm.say(ERP, "coverage", at, **header, **cover)
+    if firm.chance(0.25):
+        bill_again(firm, key, header, whole, cover, at, row["project_code"])
     if firm.chance(0.2):
         return
     posted = firm.later(at, 0, 50)

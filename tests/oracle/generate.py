@@ -13,6 +13,7 @@ from datetime import timedelta
 from random import Random
 
 from oracle.firm import LAG_S, SETUP, START, Firm
+from oracle.firm_doubts import bare_invoices, doubtful_rates
 from oracle.firm_plans import assignments, masters, opportunities, projects, rates
 from oracle.firm_time import entry
 
@@ -24,9 +25,11 @@ def generate(seed: int, entries: int = 100, days: int = 28, stated_every_h: int 
     projects(firm)
     rates(firm)
     assignments(firm)
+    doubtful_rates(firm)
     for number in range(entries):
         entry(firm, f"{number:04d}")
     opportunities(firm)
+    bare_invoices(firm, entries // 12)
     _watermarks(firm, stated_every_h)
     return firm
 

@@ -24,8 +24,12 @@ def run(
     until: str | None = None,
     assume_fresh: bool = False,
     stale: Iterable[str] = (),
+    off: Iterable[str] = (),
 ) -> duckdb.DuckDBPyConnection:
-    """A connection whose tables hold the answers for these captures (kcat -J lines, plain or gzip)."""
+    """A connection whose tables hold the answers for these captures (kcat -J lines, plain or gzip).
+
+    `off` names checks by number that the firm does not want.
+    """
     con = duckdb.connect()
     con.execute("SET timezone = 'UTC'")
     _load(con, captures)
@@ -43,8 +47,9 @@ def run(
         _execute(con, name)
     con.execute(ENTRY_QUESTION)
     _resolve(con, "entry_question")
-    for name in ("07_values", "08_entry_checks", "09_plan_checks"):
+    for name in ("07_values", "08_entry_checks", "09_plan_checks", "09a_doubts", "09b_invoices"):
         _execute(con, name)
+    con.execute("DELETE FROM hit WHERE check_no IN (SELECT unnest(?::VARCHAR[]))", [[*off]])
     _resolve(con, "planned_question")
     for name in ("10_master_checks", "11_findings"):
         _execute(con, name)
@@ -52,7 +57,7 @@ def run(
     for name in ("12_finding", "13_holds"):
         _execute(con, name)
     _resolve(con, "other_question")
-    for name in ("14_time_entry", "15_kpi"):
+    for name in ("14_time_entry", "15_kpi", "16_lags"):
         _execute(con, name)
     return con
 

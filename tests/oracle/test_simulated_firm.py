@@ -15,6 +15,6 @@ def test_replay_of_the_simulated_firm_equals_the_oracle(tmp_path: Path) -> None:
 
     capture = tmp_path / "capture.jsonl"
     assert write_capture(capture, tell().records) > 10_000
-    replay(capture, tmp_path / "replayed.duckdb", policy=compare.POLICY)
+    replay(capture, tmp_path / "replayed.duckdb")
     differences = compare.compare(oracle.run([capture]), tmp_path / "replayed.duckdb")
     assert not differences, "\n".join(differences)

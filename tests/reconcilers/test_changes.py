@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tieout.reconcilers.changes import Change, Frame, Op
+from tieout.reconcilers.changes import Change, Frame, Op, UnknownVersion
 from tieout.reconcilers.tallies import Tally
 
 TEXT = st.text(max_size=8)
@@ -67,7 +67,7 @@ def test_a_change_is_read_as_it_was_written(change: Change) -> None:
 @pytest.mark.parametrize("version", [0, 3, "2", None])
 def test_a_frame_of_another_version_is_refused_with_what_to_do(version: Any) -> None:
     record = {**Frame("p", 0, 0).to_record(), "v": version}
-    with pytest.raises(ValueError, match=r"frame of version .*, this build reads 1 and 2: upgrade the reader"):
+    with pytest.raises(UnknownVersion, match=r"frame of version .*, .* 1 and 2: upgrade the workers first"):
         Frame.from_record(record)
 
 

@@ -86,6 +86,11 @@ CASES: list[tuple[str, Story, str | None, str | None, str | None, int, int, str 
      "RATE_MISSING", "PLANNED", "ACME-24017|W1003", 108_000, 0, None),
     ("an uplift not applied", lambda: [rate("R-UP", "SA", 165, "2026-03-01", effective_from=day("2026-03-10")), *healthy()],
      "RATE_MISMATCH", "UPLIFT_NOT_APPLIED", "ACME-24017|R-UP", 27_000, 11_250, "H03"),
+    ("not an uplift: the same number in euros", lambda: [
+        rate("R-SA", "SA", 150), change("ERP", "rate", AT, rate_id="R-EU", kind="BILL", level=4, scope_key="ACME-24017",
+                                        role_code="SA", rate=[140_000_000, "EUR", "HOUR", 28_800],
+                                        effective_from=day("2025-06-01"), state="PUBLISHED"),
+        *with_psa(source_rate=gbp(140))], "RATE_MISMATCH", "OVERRIDE", "ACME-24017|R-SA", 27_000, 7_500, "H03"),
     ("an override", lambda: with_psa(source_rate=gbp(140)), "RATE_MISMATCH", "OVERRIDE", "ACME-24017|R-SA", 27_000, 7_500, "H03"),
     ("the list's rate", lambda: [rate("L-SA", "SA", 180, level=8, scope_key="*"), *with_psa(source_rate=gbp(180))],
      "RATE_MISMATCH", "WRONG_LEVEL", "ACME-24017|R-SA", 27_000, -22_500, "H03"),

@@ -67,7 +67,7 @@ LIMIT = KEY._replace(facet="DAY_LIMIT", key="W1001|2026-03-10", seconds=3_600, m
 SPRING: dict[str, Any] = {"work_date": day("2026-03-29")}  # the clocks of London go forward
 AUTUMN: dict[str, Any] = {"work_date": day("2026-10-25")}  # and back
 TWICE = Verdict("INVOICE_DUPLICATE", None, "UK01:I2", 27_000, -135_000, "CRITICAL", "2026-03-11T10:00:00Z")
-SAID = TWICE._replace(facet="CONTENT", seconds=0)
+SAID = TWICE._replace(facet="CONTENT")
 FIRST, SECOND = "2026-03-11T09:00:00Z", "2026-03-11T10:00:00Z"
 START, TODAY = {"from": day("2026-03-09")}, {"from": day("2026-03-10")}
 
@@ -129,6 +129,8 @@ CASES: list[tuple[str, Callable[[], list[Change]], list[Verdict], dict[str, str]
     ("another worker", lambda: [*staffed("A2", None, worker_no="W1003"), *work("E1"),
                                 *work("E2", LATER, worker_no="W1003")], [], {}),
     ("one is unbillable", lambda: [*work("E1"), *work("E2", LATER, billable=False)], [], {}),
+    ("nothing of one is billable", lambda: [*work("E1"), *work("E2", LATER),
+                                            entry("PSA", "E2", LATER, billable_s=0)], [], {}),
     ("one was rejected", lambda: [*work("E1"), entry("TIME", "E2", LATER, state="REJECTED")], [], {}),
     ("one was entered 36 days before", lambda: [*work("E1", "2026-02-02T10:00:00Z"), *work("E2", LATER)], [], {}),
     # -- 31 OVERLAP: the later one is held, whatever project it is on; lost is the whole smaller one
@@ -217,6 +219,17 @@ def test_one_doubt_gives_one_finding(story: Callable[[], list[Change]], expected
     assert {row["entry_key"][5:]: row["top_hold"] for row in rows if row["entry_key"][5:] in holds} == holds
     assert all(row["state"] == "HELD" for row in rows if row["entry_key"][5:] in holds)
     assert all(row["status"] == "OPEN" and "." in row["queue"] and row["explanation"].endswith(".") for row in found)
+
+
+def test_time_to_bill_stays_with_the_project_that_was_billed() -> None:
+    """Only a credit takes the sample back: what was billed before the entry was re-coded has been billed."""
+    it = Firm().take(*fixture()).take(*project("FREE"), *work(), *invoice("I1", FIRST, covers={"E1": 27_000}))
+    it.take(*(entry(system, "E1", SECOND, project_code="FREE") for system in ("TIME", "PSA"))).until(END)
+    left = it.entry("E1")
+    assert (left["billed_s"], left["approved_s"], left["invoiced_at"]) == (27_000, 0, us(FIRST))
+    assert left["worked_at"] is not None
+    assert it.entry("E1", "FREE")["invoiced_at"] is None
+    assert it.kpi("time_to_bill") != 0
 
 
 def _text(instant: int) -> str:

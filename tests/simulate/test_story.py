@@ -19,10 +19,15 @@ FACETS = {
     "17": {"HOURS", "DATES", "COMMIT"},
     "21": {"NO_MATCH", "ZERO", "EXPIRED", "CURRENCY", "PLANNED"},
     "22": {"UPLIFT_NOT_APPLIED", "OVERRIDE", "WRONG_LEVEL", "DAY_HOUR_UNIT", "CARD_DIVERGED"},
+    "23": {None},
     "27": {"STAGED", "POSTED"},
     "28": {"QTY", "DATE_SHIFT", "CODING", "INTERVAL", "BILLABLE", "STATUS"},
     "29": {None, "DELETED"},
+    "30": {None, "EXCESS"},
+    "31": {"KEY", "OVERLAP", "DAY_LIMIT"},
+    "36": {None, "IDEMPOTENCY_KEY", "CONTENT"},
     "41": {None},
+    "42": {None},
 }
 
 
@@ -53,12 +58,12 @@ def test_every_check_and_facet_is_planted(story: Story) -> None:
         found[fault.check].add(fault.facet)
         assert fault.code == NAMES[fault.check]
     assert found == FACETS
-    assert len(story.truth.planted) >= 48
+    assert len(story.truth.planted) >= 90
 
 
 def test_there_are_many_lookalikes_of_many_kinds(story: Story) -> None:
-    assert len(story.truth.healthy) >= 45
-    assert len(spread(story.truth)) >= 30
+    assert len(story.truth.healthy) >= 95
+    assert len(spread(story.truth)) >= 60
 
 
 def test_no_two_faults_are_one_and_no_lookalike_is_a_fault(story: Story) -> None:

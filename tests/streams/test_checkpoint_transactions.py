@@ -183,7 +183,7 @@ def test_compacted_changelogs_restore_the_same(kafka_alone: KafkaCluster) -> Non
     before = [records(client, topic) for topic in topics]
     deadline = time.monotonic() + 180
     while any(records(client, topic) > count / 2 for topic, count in zip(topics, before, strict=True)):
-        assert time.monotonic() < deadline, "the cleaner did nothing"
+        assert time.monotonic() < deadline, kafka_alone.tail("did not clean its logs")
         owner.writer.write(owner.apply("a"))  # a new segment, so that the old one may be cleaned
         time.sleep(0.3)
     successor = Owner(client)

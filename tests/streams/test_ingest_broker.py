@@ -14,24 +14,29 @@ from brokers import KafkaCluster
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from conftest import Broker
+from faults.harness import wait_until
 from ingest_records import T0_MS, entry, event, observed
 
-from tieout.reconcilers.changes import Change, Frame
+from tieout.reconcilers.changes import Change, Frame, Op
 from tieout.reconcilers.entities import Axis
-from tieout.reconcilers.routing import partition_of
+from tieout.reconcilers.lost import OVER, is_of_letter
+from tieout.reconcilers.outcomes import Output
+from tieout.reconcilers.routing import COVERED, partition_of
 from tieout.streams import deadletters
 from tieout.streams.deadletters import Status
 from tieout.streams.frames import decode
 from tieout.streams.ingest import IngestRole, RecordsGone, TooManyLetters
 from tieout.streams.pressure import forgets
 from tieout.streams.settings import DeadLetters, Role, Settings
+from tieout.streams.standings import STANDINGS
 from tieout.streams.topicread import whole_topic
-from tieout.streams.topics import DEAD_LETTER, PARKED, XREF, changes_topic
+from tieout.streams.topics import DEAD_LETTER, PARKED, XREF, changes_topic, output_topic
 
 pytestmark = pytest.mark.timeout(120)
 WAIT_S = 30.0
 ERP = "ERP/ax"
 PROJECT = changes_topic(Axis.PROJECT)
+STANDING = output_topic(Output.STANDING)
 
 
 def settings_for(broker: Broker, **ingest: Any) -> Settings:
@@ -48,7 +53,7 @@ def settings_for(broker: Broker, **ingest: Any) -> Settings:
 @pytest.fixture
 def topics(broker: Broker) -> Broker:
     for topic, partitions in {"raw.time": 2, "raw.erp": 1, PROJECT: 2, changes_topic(Axis.CONTROL): 1, XREF: 1,
-                              PARKED: 1, DEAD_LETTER: 1}.items():
+                              changes_topic(Axis.WORKER): 2, STANDING: 1, PARKED: 1, DEAD_LETTER: 1}.items():
         broker.create(topic, partitions, {"retention.ms": "-1"})  # the records' timestamps are of the past
     return broker
 
@@ -87,7 +92,9 @@ def frames(settings: Settings, topic: str = PROJECT) -> list[tuple[int, Frame]]:
 
 
 def changes(settings: Settings) -> list[tuple[int, Change]]:
-    return [(partition, change) for partition, frame in frames(settings) for change in frame.changes]
+    """What sources sent: what ingest makes of a coverage goes to every partition."""
+    return [(partition, change) for partition, frame in frames(settings) for change in frame.changes
+            if change.entity != COVERED]
 
 
 def committed(settings: Settings, group: Role = "ingest") -> dict[tuple[str, int], int]:
@@ -102,10 +109,7 @@ def committed(settings: Settings, group: Role = "ingest") -> dict[tuple[str, int
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < deadline, f"waited {WAIT_S:.0f} s in vain: {what}"
-        time.sleep(0.1)
+    wait_until(holds, WAIT_S, what)
 
 
 COVERAGE = event("coverage.upserted", ERP, "c", {"le_code": "UK", "invoice_no": "I", "line_no": 1, "target": "TIME:7"})
@@ -223,8 +227,9 @@ def test_two_processes_share_the_raw_partitions_and_their_id_map(topics: Broker)
 
 
 def _assigned(role: IngestRole) -> list[Any]:
+    """Raw partitions of a process; the standings of the worker axis are shared out as well."""
     try:
-        return role._consumer.assignment()
+        return [place for place in role._consumer.assignment() if place.topic != STANDINGS]
     except RuntimeError:  # closed
         return []
 
@@ -266,7 +271,7 @@ def test_records_that_retention_took_stop_ingest_with_the_reason(kafka: KafkaClu
     """Going on at what is left would lose changes in silence: absence would then prove nothing."""
     broker = Broker("kafka", kafka)
     for topic, partitions in {"raw.time": 2, "raw.erp": 1, PROJECT: 2, changes_topic(Axis.CONTROL): 1, XREF: 1,
-                              PARKED: 1, DEAD_LETTER: 1}.items():
+                              changes_topic(Axis.WORKER): 2, STANDING: 1, PARKED: 1, DEAD_LETTER: 1}.items():
         broker.create(topic, partitions)
     settings = settings_for(broker)
     produce(broker, ("raw.time", 0, entry(1, project_code="ACME")))
@@ -278,3 +283,29 @@ def test_records_that_retention_took_stop_ingest_with_the_reason(kafka: KafkaClu
         future.result(WAIT_S)
     with pytest.raises(RecordsGone, match=r"raw\.time/0: records were deleted before they were read"):
         IngestRole(settings).run()
+
+
+@pytest.mark.parametrize("running_on", [True, False], ids=["while it runs", "while it is away"])
+def test_a_dropped_letter_is_told_to_the_workers(topics: Broker, running_on: bool) -> None:
+    """A record of TIME:1 cannot be read: TIME:1 is unknown until somebody gives the letter up."""
+    settings = settings_for(topics)
+
+    def told() -> list[tuple[str, bool]]:
+        return [(change.key, OVER in change.asserted) for _, change in changes(settings) if is_of_letter(change)]
+
+    def drop() -> None:
+        deadletters.decide(settings, deadletters.read(settings).values(), Status.DROPPED, "a test")
+
+    with running(settings):
+        produce(topics, ("raw.time", 0, entry(1, project_code="ACME")), ("raw.time", 0, entry(1, qty_s="much")))
+        until(lambda: told() == [("TIME:1", False)], "the record is unknown")
+        if running_on:
+            drop()
+            until(lambda: told() == [("TIME:1", False), ("TIME:1", True)], "and known again")
+    if not running_on:
+        drop()
+        with running(settings):
+            produce(topics, ("raw.time", 0, entry(2, project_code="ACME")))  # on the log clock time needs a record
+            until(lambda: told() == [("TIME:1", False), ("TIME:1", True)], "and known again")
+    control = [change for _, frame in frames(settings, changes_topic(Axis.CONTROL)) for change in frame.changes]
+    assert [change.op for change in control if change.key == "raw.time/0/1"] == [Op.UPSERT, Op.DELETE]

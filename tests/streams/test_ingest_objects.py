@@ -12,6 +12,7 @@ from tieout.codecs.errors import DecodeError
 from tieout.codecs.formats import codec
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.entities import Axis
+from tieout.reconcilers.lost import LETTER, OVER, is_of_letter
 from tieout.reconcilers.rules.platform import DEAD_LETTER
 from tieout.streams.deadletters import REPLAYED_FROM
 from tieout.streams.identity import Identity
@@ -58,10 +59,13 @@ def entry(number: int, seq: int, **data: Any) -> RawRecord:
 
 
 def sent(batch: Batch) -> dict[tuple[str, int], list[tuple[str, str, str, str]]]:
-    """Operation, entity, key and subject of the changes, by axis and partition, where there are any."""
+    """Operation, entity, key and subject of the changes, by axis and partition, where there are any.
+
+    The worker axis aside, which has a part of what the project axis has.
+    """
     found: dict[tuple[str, int], list[tuple[str, str, str, str]]] = {}
     for axis, partition, frame in batch.frames:
-        for change in frame.changes:
+        for change in frame.changes if axis is not Axis.WORKER else ():
             found.setdefault((axis.value, partition), []).append(
                 (change.op.value, change.entity, change.key, change.subject))
     return found
@@ -190,17 +194,126 @@ def test_control_is_told_what_could_not_be_read_and_whether_the_schema_is_to_bla
 def test_control_is_told_that_a_letter_was_sent_once_more_and_whether_in_vain() -> None:
     again = record("refused", 9, b"x")._replace(headers=((REPLAYED_FROM, b"refused/0/3"),))
     assert letters(pipeline().take([again])) == [
-        ("DELETE", "refused/0/3", None), ("UPSERT", "refused/0/9", True)]
+        ("UPSERT", "refused/0/9", True), ("DELETE", "refused/0/3", None)]
 
 
 @pytest.mark.parametrize(("qty_s", "refused"), [(90_000, False), (90_001, True), (-90_001, True), (None, False)])
 def test_an_entry_longer_than_any_day_is_put_aside_and_still_sampled(qty_s: int | None, refused: bool) -> None:
     batch = pipeline().take([entry(1, 1, project_code="A", qty_s=qty_s)])
     assert [letter.reason for letter in batch.dead_letters] == ["implausible_quantity"] * refused
-    assert bool(sent(batch).get(("project", 0)) or sent(batch).get(("project", 1)) or sent(batch).get(
-        ("project", 2))) is not refused
+    [change] = [change for axis, _, frame in batch.frames if axis is Axis.PROJECT for change in frame.changes]
+    assert (change.op.value, "qty_s" in change.asserted) == (("GAP", False) if refused else ("UPSERT", True))
     [tally] = [tally for axis, _, frame in batch.frames for tally in frame.tallies]
     assert list(tally.quantities.values()) == ([{T0_MS // 3_600_000: {qty_s: 1}}] if qty_s else [])
+
+
+# -- what a dead letter makes unknown ------------------------------------------------------------------------------
+
+
+def broken(number: int, seq: int, **data: Any) -> RawRecord:
+    """An entry whose quantity is no number."""
+    return entry(number, seq, qty_s="much", **data)
+
+
+def told(batch: Batch) -> list[tuple[int, str, str, bool]]:
+    """Gaps of dead letters: partition, key, letter and whether it is over."""
+    return [(partition, change.key, change.asserted[LETTER], OVER in change.asserted)
+            for axis, partition, frame in batch.frames if axis is Axis.PROJECT for change in frame.changes
+            if is_of_letter(change)]
+
+
+def again(raw: RawRecord, letter: RawRecord) -> RawRecord:
+    """The record as `tieout dlq replay` sends it for the letter."""
+    return raw._replace(headers=((REPLAYED_FROM, f"time/0/{letter.offset}".encode()),))
+
+
+def origin_of(raw: RawRecord) -> str:
+    return f"{raw.topic}/{raw.partition}/{raw.offset}"
+
+
+def home(ingest: Pipeline, number: int) -> int:
+    [(_, partition)] = [place for place in sent(ingest.take([entry(number, 1, project_code="ACME")]))
+                        if place[0] == "project"]
+    return partition
+
+
+def test_a_record_that_cannot_be_read_makes_what_it_is_about_unknown_at_its_home() -> None:
+    ingest, letter = pipeline(), broken(1, 2)
+    at = home(ingest, 1)
+    batch = ingest.take([letter])
+    assert told(batch) == [(at, "TIME:1", origin_of(letter), False)]
+    assert ("control", 0) not in {place for place, found in sent(batch).items() for op, *_ in found if op == "GAP"}
+    assert ingest.totals[f"{TIME}|unknown"]["dead_lettered"] == 1
+
+
+@pytest.mark.parametrize("value", [b"{", b'{"type": 3}', broken(1, 2).value[:-1]])  # type: ignore[index]
+def test_where_nobody_can_tell_which_record_it_is_nothing_becomes_unknown(value: bytes) -> None:
+    ingest = pipeline()
+    home(ingest, 1)
+    batch = ingest.take([record("time", 901, value)])
+    assert len(batch.dead_letters) == 1
+    assert told(batch) == []
+
+
+def test_the_gap_of_a_record_that_nobody_has_seen_waits_for_its_home_and_is_not_counted_as_parked() -> None:
+    ingest, letter = pipeline(), broken(1, 1)
+    batch = ingest.take([letter])
+    assert told(batch) == []
+    assert len(ingest.parking) == 1
+    [tally] = [tally for axis, _, frame in batch.frames for tally in frame.tallies]
+    assert tally.waiting == {}
+    found = told(ingest.take([entry(1, 2, project_code="ACME")]))
+    assert [(key, origin, over) for _, key, origin, over in found] == [("TIME:1", origin_of(letter), False)]
+    assert ingest.totals[f"{TIME}|time_entry"].get("parked", 0) == 0
+
+
+def test_a_letter_that_names_the_home_of_its_record_goes_there_at_once() -> None:
+    ingest, letter = pipeline(), broken(1, 1, project_code="ACME")
+    [(at, *_)] = told(ingest.take([letter]))
+    assert at == home(ingest, 1)
+
+
+def test_a_replay_ends_it_after_the_record_that_was_read() -> None:
+    ingest, letter = pipeline(), broken(1, 2)
+    home(ingest, 1)
+    ingest.take([letter])
+    batch = ingest.take([again(entry(1, 2, qty_s=60), letter)])
+    changes = [change for axis, _, frame in batch.frames if axis is Axis.PROJECT for change in frame.changes]
+    assert [(change.op.value, OVER in change.asserted) for change in changes] == [("UPSERT", False), ("GAP", True)]
+
+
+def test_a_replay_in_vain_goes_on_under_another_name() -> None:
+    ingest, letter = pipeline(), broken(1, 2)
+    home(ingest, 1)
+    ingest.take([letter])
+    second = again(broken(1, 2), letter)
+    assert [(origin, over) for _, _, origin, over in told(ingest.take([second]))] == [
+        (origin_of(second), False), (origin_of(letter), True)]
+
+
+def test_a_drop_ends_it_also_for_a_process_that_starts_later() -> None:
+    first, letter = pipeline(), broken(1, 2)
+    at = home(first, 1)
+    rows = {**first.identity.rows, **first.take([letter]).xref}
+    for ingest in (first, pipeline(Identity(dict(rows)))):
+        ingest.dropped(origin_of(letter))
+        batch = ingest.tick()
+        assert told(batch) == [(at, "TIME:1", origin_of(letter), True)]
+        assert letters(batch) == [("DELETE", origin_of(letter), None)]
+
+
+def test_a_drop_of_what_waits_ends_the_wait() -> None:
+    ingest, letter = pipeline(), broken(1, 1)
+    [name] = ingest.take([letter]).parked
+    ingest.dropped(origin_of(letter))
+    assert ingest.tick().parked == {name: None}
+    assert told(ingest.take([entry(1, 2, project_code="ACME")])) == []
+
+
+def test_what_a_crash_repeats_says_the_same() -> None:
+    ingest, letter = pipeline(), broken(1, 2)
+    home(ingest, 1)
+    assert told(ingest.take([letter])) == told(ingest.take([letter]))
 
 
 # -- counts ------------------------------------------------------------------------------------------

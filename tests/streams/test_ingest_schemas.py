@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,12 +11,15 @@ import pytest
 from avro_firm import column, envelope, key, message, written
 from confluent_kafka import Consumer, Producer, TopicPartition
 from conftest import Broker
+from faults.harness import wait_until
 from registries import Served
 
 from tieout.codecs.errors import SchemasUnreachable
 from tieout.codecs.formats import codec
 from tieout.codecs.records import RawRecord
+from tieout.reconcilers.changes import Op
 from tieout.reconcilers.entities import Axis
+from tieout.reconcilers.outcomes import Output
 from tieout.streams import deadletters
 from tieout.streams.frames import decode
 from tieout.streams.ingest import IngestRole
@@ -27,11 +29,13 @@ from tieout.streams.registry_http import HttpTransport
 from tieout.streams.settings import Registry as Section
 from tieout.streams.settings import Settings
 from tieout.streams.topicread import whole_topic
-from tieout.streams.topics import DEAD_LETTER, PARKED, XREF, changes_topic
+from tieout.streams.topics import DEAD_LETTER, PARKED, XREF, changes_topic, output_topic
 
 pytestmark = pytest.mark.timeout(120)
 WAIT_S = 40.0
 TOPIC = "psa.public.project"
+TOPICS = (TOPIC, *map(changes_topic, (Axis.PROJECT, Axis.CONTROL, Axis.WORKER)), output_topic(Output.STANDING), XREF,
+          PARKED, DEAD_LETTER)
 VALUE, KEY = envelope([column("code", "string"), column("name", "string")]), key([column("code", "string", null=False)])
 
 
@@ -66,9 +70,11 @@ def produce(broker: Broker, *records: tuple[Any, int]) -> None:
     assert writer.flush(WAIT_S) == 0
 
 
-def codes(settings: Settings) -> list[str]:
+def codes(settings: Settings, *, unknown: bool = False) -> list[str]:
+    """Projects that were read, or those that a dead letter made unknown."""
     frames = [decode(each.value() or b"") for each in whole_topic(settings, changes_topic(Axis.PROJECT))]
-    return [change.key for frame in frames for change in frame.changes if change.entity == "project"]
+    return [change.key for frame in frames for change in frame.changes
+            if change.entity == "project" and (change.op is Op.GAP) is unknown]
 
 
 def committed(settings: Settings) -> int:
@@ -80,14 +86,11 @@ def committed(settings: Settings) -> int:
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < deadline, f"waited {WAIT_S:.0f} s in vain: {what}"
-        time.sleep(0.1)
+    wait_until(holds, WAIT_S, what)
 
 
 def test_records_are_held_while_the_registry_is_down(broker: Broker, registry: Served) -> None:
-    for topic in (TOPIC, changes_topic(Axis.PROJECT), changes_topic(Axis.CONTROL), XREF, PARKED, DEAD_LETTER):
+    for topic in TOPICS:
         broker.create(topic, 1, {"retention.ms": "-1"})
     settings = settings_for(broker, registry)
     registry.down = True
@@ -110,10 +113,11 @@ def test_records_are_held_while_the_registry_is_down(broker: Broker, registry: S
         thread.join(WAIT_S)
     (letter,) = deadletters.read(settings).values()
     assert (letter.reason, letter.offset) == ("schema_unknown", 1)
+    assert codes(settings, unknown=True) == ["B"], "the key of the letter says which project it was about"
 
 
 def test_ingest_ends_in_order_while_it_holds(broker: Broker, registry: Served) -> None:
-    for topic in (TOPIC, changes_topic(Axis.PROJECT), changes_topic(Axis.CONTROL), XREF, PARKED, DEAD_LETTER):
+    for topic in TOPICS:
         broker.create(topic, 1, {"retention.ms": "-1"})
     settings = settings_for(broker, registry)
     registry.down = True
@@ -140,4 +144,5 @@ def test_the_pipeline_dead_letters_nothing_for_a_registry_that_is_down(registry:
     with pytest.raises(SchemasUnreachable):
         pipeline.take([record])
     registry.down = False
-    assert [change.key for out in pipeline.take([record]).frames for change in out.frame.changes] == ["A"]
+    taken = pipeline.take([record])
+    assert [change.key for out in taken.frames if out.axis is Axis.PROJECT for change in out.frame.changes] == ["A"]

@@ -23,7 +23,8 @@ INSERT INTO key_of VALUES
     ('coverage', ['le_code', 'invoice_no', 'line_no', 'target']), ('write_off', ['write_off_no']),
     ('opportunity', ['opportunity_no']), ('legal_entity', ['le_code']),
     ('staffing_demand', ['project_code', 'demand_no']), ('billing_cycle', ['billing_calendar_id', 'cycle_no']),
-    ('customer', ['customer_no']);
+    ('customer', ['customer_no']),
+    ('invoice_line', ['le_code', 'invoice_no', 'line_no']);
 
 -- Old and new codes of a project are one project, at all times: canon(code) is the last code of the chain.
 CREATE TABLE renamed AS

@@ -42,6 +42,8 @@ SELECT system, bk AS entry_key, from_us, to_us, is_change, deleted, a ->> 'worke
        coalesce((a ->> 'quantum_s')::BIGINT, 60) AS quantum_s, (a ->> 'billable_s')::BIGINT AS billable_s,
        a ->> 'time_type' AS time_type, a ->> 'role_code' AS role, a ->> 'assignment_id' AS assignment_id,
        (a ->> 'billable')::BOOLEAN AS billable, (a ->> 'billed')::BOOLEAN AS billed, a ->> 'state' AS state,
+       a ->> 'note_hash' AS note, epoch_us((a ->> 'submitted_at')::TIMESTAMPTZ) AS said_submitted_us,
+       epoch_us((a ->> 'approved_at')::TIMESTAMPTZ) AS said_approved_us, a ->> 'work_tz' AS work_tz,
        (a -> 'source_rate' ->> 'rate_e6')::BIGINT AS rate_e6, a -> 'source_rate' ->> 'ccy' AS rate_ccy,
        coalesce(a -> 'source_rate' ->> 'unit', 'HOUR') AS rate_unit, (a -> 'source_rate' ->> 'day_s')::BIGINT AS rate_day_s
 FROM view_of WHERE entity = 'time_entry' AND system IN ('TIME', 'PSA');
@@ -55,8 +57,17 @@ WHERE entity = 'posted_labour' AND system = 'ERP' AND coalesce(a ->> 'txn_type',
   AND a ->> 'origin_ref' IS NOT NULL;
 
 CREATE TABLE invoice_s AS
-SELECT bk AS invoice, from_us, to_us, a ->> 'type' AS type, a ->> 'state' AS state
+SELECT bk AS invoice, from_us, to_us, a ->> 'type' AS type, a ->> 'state' AS state, a ->> 'corrects_invoice' AS corrects,
+       (a -> 'net' ->> 'minor')::BIGINT AS net, coalesce((a -> 'tax' ->> 'minor')::BIGINT, 0) AS tax, a -> 'net' ->> 'ccy' AS ccy,
+       a ->> 'le_code' AS le_code, a ->> 'invoice_no' AS invoice_no, a ->> 'customer_no' AS customer_no, a ->> 'billing_cycle_id' AS cycle,
+       a ->> 'idempotency_key' AS idempotency_key, epoch_us((a ->> 'posted_at')::TIMESTAMPTZ) AS said_posted_us
 FROM view_of WHERE entity = 'invoice' AND system = 'ERP' AND NOT deleted;
+
+CREATE TABLE invoice_line_s AS
+SELECT (a ->> 'le_code') || ':' || (a ->> 'invoice_no') AS invoice, (a ->> 'line_no')::INTEGER AS line_no, from_us, to_us,
+       canon(a ->> 'project_code') AS project, abs(coalesce((a ->> 'qty_s')::BIGINT, 0)) AS qty_s,
+       abs(coalesce((a -> 'net' ->> 'minor')::BIGINT, 0)) AS net
+FROM view_of WHERE entity = 'invoice_line' AND system = 'ERP' AND NOT deleted;
 
 CREATE TABLE coverage_s AS
 SELECT bk, from_us, to_us, deleted, (a ->> 'le_code') || ':' || (a ->> 'invoice_no') AS invoice, a ->> 'target' AS entry_key,
@@ -92,8 +103,8 @@ SELECT system, bk AS rate_id, from_us, to_us, (a ->> 'level')::INTEGER AS level,
        greatest(from_us, coalesce(epoch_us((a ->> 'published_at')::TIMESTAMPTZ), from_us)) AS known_us
 FROM view_of WHERE entity = 'rate' AND a ->> 'kind' = 'BILL' AND NOT deleted
 UNION ALL
-SELECT 'ERP', 'assignment:' || subject, from_us, to_us, 2, subject, subject, NULL, NULL, NULL, NULL, rate_e6, rate_ccy, rate_unit,
-       rate_day_s, from_d, to_d, 'PUBLISHED', from_us
+SELECT 'ERP', 'assignment:' || subject, from_us, to_us, 2, subject, subject, NULL, worker, NULL, NULL, rate_e6, rate_ccy, rate_unit,
+       rate_day_s, DATE '1900-01-01', NULL, 'PUBLISHED', from_us
 FROM assignment_s WHERE system = 'PSA' AND live AND rate_e6 IS NOT NULL;
 ALTER TABLE rate_s ADD COLUMN num BIGINT;
 ALTER TABLE rate_s ADD COLUMN den BIGINT;

@@ -39,7 +39,12 @@ INSERT INTO input VALUES
     ('22', 'CARD_DIVERGED', 'ERP', true), ('22', 'CARD_DIVERGED', 'PSA', true),
     ('27', '*', 'TIME', true), ('27', '*', 'ERP', true),
     ('28', '*', 'TIME', false), ('28', '*', 'PSA', false), ('28', '*', 'ERP', false),
-    ('29', '*', 'TIME', true), ('29', '*', 'PSA', false), ('29', '*', 'SCHED', true);
+    ('29', '*', 'TIME', true), ('29', '*', 'PSA', false), ('29', '*', 'SCHED', true),
+    ('23', '*', 'TIME', true), ('23', '*', 'PSA', false), ('23', '*', 'ERP', true),
+    ('30', '*', 'TIME', true), ('30', '*', 'PSA', false), ('30', '*', 'SCHED', true), ('30', '*', 'ERP', false),
+    ('31', '*', 'TIME', true), ('31', '*', 'PSA', false), ('31', '*', 'ERP', false),
+    ('36', '*', 'TIME', true), ('36', '*', 'PSA', false), ('36', '*', 'ERP', true),
+    ('36', 'IDEMPOTENCY_KEY', 'ERP', true), ('36', 'CONTENT', 'ERP', true);
 
 CREATE TABLE frontier AS
 SELECT i.check_no, i.facet,

@@ -11,6 +11,12 @@ CREATE TABLE entry_project AS
 SELECT DISTINCT s.entry_key, s.project, s.worker, p.customer_no, p.contract_no, p.le_code, p.practice
 FROM entry_s s LEFT JOIN project_g p USING (project) WHERE s.project IS NOT NULL;
 
+-- An entry for which a second project was named: its findings stand on their own from then on.
+CREATE TABLE moved AS
+SELECT entry_key, min(from_us) AS moved_us
+FROM (SELECT entry_key, from_us, project, first_value(project) OVER (PARTITION BY entry_key ORDER BY from_us, system) AS first_project FROM entry_s WHERE project IS NOT NULL)
+WHERE project <> first_project GROUP BY entry_key;
+
 -- Scope keys of rates that may ever matter to an entry.
 CREATE TABLE entry_scope AS
 SELECT entry_key, 1 AS level, entry_key AS scope FROM entry
@@ -68,7 +74,7 @@ SELECT p.entry_key, p.t, p.idx, p.next_t, x.entry_key IS NOT NULL AS in_time, y.
        CASE WHEN y.deleted THEN 'DELETED' ELSE y.state END AS psa_state,
        coalesce(x.project, y.project) AS project, coalesce(x.worker, y.worker) AS worker,
        coalesce(x.work_date, y.work_date) AS work_date, coalesce(x.role, y.role) AS role,
-       coalesce(x.wbs, y.wbs) AS wbs, coalesce(x.time_type, y.time_type, 'WORK') AS time_type,
+       coalesce(x.wbs, y.wbs) AS wbs, coalesce(x.note, y.note) AS note, coalesce(x.time_type, y.time_type, 'WORK') AS time_type,
        coalesce(x.assignment_id, y.assignment_id) AS assignment_id, coalesce(x.qty_s, y.qty_s, 0) AS qty_s,
        coalesce(x.quantum_s, y.quantum_s, 60) AS quantum_s,
        coalesce(CASE WHEN NOT y.deleted THEN y.billable END, x.billable, true) AS flag_billable,

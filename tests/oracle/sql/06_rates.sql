@@ -9,7 +9,8 @@ SELECT q.*, p.customer_no, p.le_code, p.practice, p.contract_no, l.line_no, coal
                FROM assignment_s a
                WHERE a.project = q.project AND a.worker = q.worker AND a.system IN ('PSA', 'SCHED') AND a.live
                  AND a.from_us <= q.t AND q.t < a.to_us
-                 AND (a.subject = q.assignment_id OR (q.assignment_id IS NULL AND a.from_d <= q.d AND q.d < a.to_d))), q.d)
+                 AND (a.subject = q.assignment_id OR (q.assignment_id IS NULL AND a.from_d <= q.d AND q.d < a.to_d
+                      AND (q.role IS NULL OR a.role IS NULL OR a.role = q.role)))), q.d)
            WHEN 'CONTRACT_SIGN' THEN coalesce(l.from_d, c.from_d, q.d)
            ELSE q.d END AS basis
 FROM {question} q
@@ -26,7 +27,8 @@ SELECT qid, 1 AS level, entry_key AS scope FROM {question}_full WHERE entry_key 
 UNION SELECT q.qid, 2, a.subject FROM {question}_full q
       JOIN assignment_s a ON a.project = q.project AND a.worker = q.worker AND a.system IN ('PSA', 'SCHED') AND a.live
           AND a.from_us <= q.t AND q.t < a.to_us
-          AND (a.subject = q.assignment_id OR (q.assignment_id IS NULL AND a.from_d <= q.d AND q.d < a.to_d))
+          AND (a.subject = q.assignment_id OR (q.assignment_id IS NULL AND a.from_d <= q.d AND q.d < a.to_d
+               AND (q.role IS NULL OR a.role IS NULL OR a.role = q.role)))
 UNION SELECT qid, 2, unnest([contract_no || '/' || line_no, contract_no || ':' || line_no]) FROM {question}_full WHERE line_no IS NOT NULL
 UNION SELECT qid, 3, contract_no || '/' || worker FROM {question}_full
 UNION SELECT qid, 4, unnest([project, contract_no]) FROM {question}_full
@@ -60,8 +62,9 @@ best AS (
     SELECT * FROM live WHERE level <= 7
     QUALIFY rank() OVER (PARTITION BY qid ORDER BY level, spec DESC) = 1
 ), chosen AS (
-    SELECT *, count(DISTINCT (num::DOUBLE / den)) OVER (PARTITION BY qid) > 1 AS ambiguous
-    FROM best QUALIFY row_number() OVER (PARTITION BY qid ORDER BY num::DOUBLE / den, rate_id) = 1
+    SELECT *, count(DISTINCT (num::DOUBLE / den)) OVER (PARTITION BY qid) > 1 AS ambiguous,
+           first_value(num) OVER dearest AS top_num, first_value(den) OVER dearest AS top_den
+    FROM best WINDOW dearest AS (PARTITION BY qid ORDER BY num::DOUBLE / den DESC) QUALIFY row_number() OVER (PARTITION BY qid ORDER BY num::DOUBLE / den, rate_id) = 1
 ), reference AS (
     SELECT qid, num, den, ccy FROM live WHERE level = 8
     QUALIFY row_number() OVER (PARTITION BY qid ORDER BY spec DESC, num::DOUBLE / den, rate_id) = 1
@@ -71,6 +74,7 @@ best AS (
 )
 SELECT q.qid, q.basis, q.ccy, q.rounding, c.system AS rate_system, c.rate_id, c.level, c.scope, c.role, c.from_d, c.rate_e6, c.unit, c.day_s, c.num,
        c.den, c.ccy AS rate_ccy, coalesce(c.ambiguous, false) AS ambiguous,
+       c.top_num, c.top_den,
        CASE WHEN c.num > 0 THEN NULL WHEN c.qid IS NOT NULL THEN 'ZERO' WHEN x.other_ccy THEN 'CURRENCY'
             WHEN x.expired THEN 'EXPIRED' ELSE 'NO_MATCH' END AS missing,
        l.num AS list_num, l.den AS list_den, l.ccy AS list_ccy

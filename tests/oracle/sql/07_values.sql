@@ -38,7 +38,7 @@ JOIN billed_on b ON b.bk = w.bk GROUP BY ALL;
 CREATE TABLE value_of AS
 WITH q AS (
     SELECT f.*, r.rate_id, r.rate_system, r.level AS rate_level, r.scope AS rate_scope, r.role AS rate_role, r.from_d AS rate_from,
-           r.num, r.den, r.rate_e6, r.unit, r.day_s, r.rate_ccy, r.missing, r.basis, r.list_num, r.list_den, r.list_ccy,
+           r.num, r.den, r.rate_e6, r.unit, r.day_s, r.rate_ccy, r.missing, r.ambiguous, r.top_num, r.top_den, r.basis, r.list_num, r.list_den, r.list_ccy,
            coalesce(c.billed_s, 0) AS billed_s, coalesce(c.billed_minor, 0) AS billed_minor,
            coalesce(c.proposed_s, 0) AS proposed_s, coalesce(c.paid, false) AS paid,
            coalesce(w.written_off_s, 0) AS written_off_s

@@ -27,7 +27,7 @@ GROUP BY ALL;
 CREATE TABLE checked AS
 SELECT v.*, x.entry_key IS NOT NULL AS in_erp, coalesce(x.erp_qty_s, 0) AS erp_qty_s, coalesce(x.erp_posted, false) AS erp_posted,
        x.project_min, x.project_max, x.date_min, x.date_max, x.wbs_min, x.wbs_max, b.billed_us,
-       v.in_psa AND NOT v.psa_deleted AS psa_live, coalesce(v.rate_ccy, v.ccy) AS money_ccy,
+       v.in_psa AND NOT v.psa_deleted AS psa_live, coalesce(CASE WHEN v.missing IS NULL THEN v.rate_ccy END, v.ccy) AS money_ccy,
        CASE WHEN v.missing IS NULL THEN v.num ELSE 0 END AS price_num, coalesce(v.den, 1) AS price_den,
        NOT (coalesce(v.time_state, 'DRAFT') = 'DRAFT' AND coalesce(v.psa_state, 'DRAFT') = 'DRAFT' AND v.status IS NOT NULL)
            AND coalesce(v.status, '') <> 'DELETED' AS compared
@@ -46,7 +46,7 @@ FROM checked WHERE approved_s > 0 AND missing IS NOT NULL;
 INSERT INTO hit
 WITH wrong AS (
     SELECT *, applied.num::HUGEINT * den AS said, num::HUGEINT * applied.den AS meant
-    FROM checked WHERE approved_s > 0 AND missing IS NULL AND applied IS NOT NULL AND applied.ccy = rate_ccy
+    FROM checked WHERE approved_s > 0 AND missing IS NULL AND NOT ambiguous AND applied IS NOT NULL AND applied.ccy = rate_ccy
 ), facets AS (
     SELECT w.*, CASE
         WHEN (applied.unit <> unit AND applied.e6 = rate_e6)
@@ -63,7 +63,7 @@ WITH wrong AS (
         ELSE 'OVERRIDE' END AS facet
     FROM wrong w WHERE said <> meant
 )
-SELECT '22', facet, project || '|' || rate_id, entry_key, t, idx, next_t, approved_s,
+SELECT '22', facet, project || '|' || rate_id || CASE WHEN entry_key IN (SELECT m.entry_key FROM moved m WHERE m.moved_us <= t) THEN '|' || entry_key ELSE '' END, entry_key, t, idx, next_t, approved_s,
        amount(approved_s, num, den, rate_ccy, rounding) - amount(approved_s, applied.num, applied.den, rate_ccy, rounding),
        rate_ccy, false, abs(said - meant) * 100 > meant
 FROM facets;
@@ -117,9 +117,9 @@ INSERT INTO hit
 WITH causes AS (
     SELECT *, erp_posted AND erp_qty_s <> 0 AND coalesce(status, '') <> 'APPROVED' AS ahead,
            coalesce(compared AND in_time AND psa_live AND (time_state = 'APPROVED') <> (psa_state = 'APPROVED'), false) AS apart,
-           compared AND (billed_us IS NULL OR t < billed_us) AND proposed_s <= 0
+           (billed_us IS NULL OR t < billed_us) AND proposed_s <= 0
                AND EXISTS (SELECT 1 FROM claim k WHERE k.entry_key = c.entry_key AND k.due_us <= c.t AND c.t < k.until_us) AS claimed
-    FROM checked c WHERE compared OR (coalesce(status, '') = 'DELETED' AND erp_posted)
+    FROM checked c WHERE compared OR coalesce(status, '') = 'DELETED'
 )
 SELECT '28', 'STATUS', entry_key, entry_key, t, idx, next_t,
        CASE WHEN ahead THEN abs(erp_qty_s) WHEN apart THEN qty_s ELSE CASE WHEN approved_s > 0 THEN approved_s ELSE qty_s END END,

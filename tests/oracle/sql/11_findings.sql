@@ -77,7 +77,9 @@ WITH candidate AS (
             WHEN check_no = '27' AND facet = 'STAGED' THEN CASE WHEN in_cutoff THEN 3600 ELSE 14400 END
             WHEN check_no = '27' THEN CASE WHEN in_cutoff THEN 14400 ELSE 86400 END
             WHEN check_no = '28' THEN 14400
-            WHEN check_no = '29' THEN 86400 END END AS deadline
+            WHEN check_no IN ('29', '30') THEN 86400
+            WHEN check_no IN ('23', '31') THEN 14400
+            WHEN check_no = '36' THEN 0 END END AS deadline
     FROM followed
 )
 SELECT check_no, facet, bk, shown_bk, entry_key, a, b, onset, deadline FROM due WHERE until_us > deadline
@@ -87,7 +89,7 @@ CREATE TABLE opened AS
 SELECT c.*, f.f_us, c.b > f.f_us AS is_open
 FROM clocked c
 JOIN frontier f ON f.check_no = c.check_no
-    AND f.facet = CASE WHEN c.check_no = '02' OR c.check_no = '16' OR c.facet IN ('PLANNED', 'CARD_DIVERGED') THEN c.facet ELSE '*' END,
+    AND f.facet = CASE WHEN c.check_no = '02' OR c.check_no = '16' OR c.facet IN ('PLANNED', 'CARD_DIVERGED', 'IDEMPOTENCY_KEY', 'CONTENT') THEN c.facet ELSE '*' END,
      clock k
 WHERE f.f_us >= c.deadline AND k.now_us >= c.deadline;
 

@@ -18,11 +18,18 @@ WITH from_entries AS (
            NULL::INTEGER AS entries_count
     FROM episode e JOIN opportunity_g o ON o.opportunity_no = e.bk AND o.from_us <= e.seen_us AND e.seen_us < o.to_us
     WHERE e.check_no = '02' AND e.facet = 'ERP' AND NOT EXISTS (SELECT 1 FROM from_plans p WHERE p.check_no = '02' AND p.facet = 'ERP' AND p.shown_bk = e.bk)
-), impact AS (FROM from_entries UNION ALL FROM from_plans UNION ALL FROM from_deals)
+), from_invoices AS ( -- 36 by key or content: the invoice as a whole
+    SELECT e.check_no, e.facet, e.shown_bk, e.episode, h.impact_s, h.impact_minor, h.ccy, h.estimated, NULL::INTEGER AS entries_count
+    FROM episode e JOIN hit h ON h.check_no = e.check_no AND h.facet IS NOT DISTINCT FROM e.facet AND h.bk = e.bk
+        AND h.t <= e.seen_us AND e.seen_us < h.next_t
+    WHERE e.check_no = '36' AND h.entry_key IS NULL
+), impact AS (FROM from_entries UNION ALL FROM from_plans UNION ALL FROM from_deals UNION ALL FROM from_invoices)
 SELECT e.check_no, CASE e.check_no
            WHEN '02' THEN 'PROJECT_NOT_SYNCED' WHEN '16' THEN 'ASSIGNMENT_NOT_REFLECTED' WHEN '17' THEN 'ASSIGNMENT_PLAN_DRIFT'
            WHEN '21' THEN 'RATE_MISSING' WHEN '22' THEN 'RATE_MISMATCH' WHEN '27' THEN 'TIME_LATE_TO_ERP'
-           WHEN '28' THEN 'TIME_QTY_MISMATCH' WHEN '29' THEN 'TIME_WITHOUT_ASSIGNMENT' END AS code,
+           WHEN '28' THEN 'TIME_QTY_MISMATCH' WHEN '29' THEN 'TIME_WITHOUT_ASSIGNMENT'
+           WHEN '23' THEN 'RATE_AMBIGUOUS' WHEN '30' THEN 'TIME_OUTSIDE_ASSIGNMENT' WHEN '31' THEN 'TIME_DUPLICATE'
+           WHEN '36' THEN 'INVOICE_DUPLICATE' END AS code,
        e.facet, e.shown_bk AS business_key, e.bk AS root_key, e.episode, e.onset_us, e.deadline_us,
        CASE WHEN e.is_open THEN 'OPEN' ELSE 'RESOLVED_AUTO' END AS status, CASE WHEN NOT e.is_open THEN e.b END AS resolved_us,
        coalesce(i.impact_s, 0) AS impact_s, coalesce(i.impact_minor, 0) AS impact_minor,

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
 
+import httpx
 import pytest
 from api_firm import MINUTE, UK, Firm, http
 
-from tieout.streams.api.hub import HEARTBEAT, Hub
+from tieout.streams.api.hub import FOLLOWERS_MAX, HEARTBEAT, Hub
+from tieout.streams.api.services import Services
+from tieout.streams.api.stream_routes import _follow
 
 pytestmark = pytest.mark.anyio
 
@@ -204,3 +208,20 @@ async def test_over_http(furnished: Firm) -> None:
     assert response.headers["content-type"].startswith("text/event-stream")
     assert (response.headers["x-accel-buffering"], response.headers["cache-control"]) == ("no", "no-store")
     assert response.text == f'retry: 3000\n\nid: {last}\nevent: kpi\ndata: {{"id":"unbilled_hours"}}\n\n'
+
+
+async def test_no_more_followers_than_a_process_bears(furnished: Firm, client: httpx.AsyncClient) -> None:
+    furnished.hub.followers = FOLLOWERS_MAX
+    answer = await client.get("/v1/stream")
+    assert (answer.status_code, answer.json()["type"]) == (503, "/docs#problem-too-many-streams")
+    assert answer.headers["Retry-After"] == "60"
+
+
+async def test_a_follower_that_leaves_makes_room(furnished: Firm) -> None:
+    furnished.publisher.publish()
+    parts = cast(Services, SimpleNamespace(hub=furnished.hub, publisher=furnished.publisher))
+    follower = _follow(parts, None, None)
+    await anext(follower)
+    assert furnished.hub.followers == 1
+    await follower.aclose()  # type: ignore[attr-defined]  # it is a generator
+    assert furnished.hub.followers == 0
