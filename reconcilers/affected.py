@@ -19,7 +19,9 @@ Attributes = Mapping[str, Any]
 def by(facts: Facts, change: Change) -> set[Subject]:
     """Subjects that a change bears on, by what the facts know now."""
     record = facts.get(change.entity, change.key)
-    found = of_record(facts, record) if record else set()
+    found: set[Subject] = set()
+    if record:  # what is parked may come after what follows it, and name an entry that the later version has left
+        found = of_versions(facts, record) if record.entity in _OF_ENTRIES else of_record(facts, record)
     if change.op is Op.REKEY and change.entity == "project":
         for code in (str(change.asserted["old"]), str(change.asserted["new"])):
             found |= _of_code(facts, code)
@@ -37,7 +39,7 @@ def of_versions(facts: Facts, record: Record) -> set[Subject]:
     found = of_record(facts, record)
     if record.entity in _BY_ASSERTION:
         for (source, subject), history in record.histories.items():
-            for view in history.views():
+            for view in history.views() if len(history.versions()) > 1 else ():
                 former = Record(record.entity, record.key)
                 former.histories[source, subject] = History((Version("", view.commit_us, False, view.attributes),))
                 found |= of_record(facts, former)
@@ -205,7 +207,8 @@ _OF: Final[Mapping[str, Callable[[Facts, Record], Iterable[Subject]]]] = {
 }
 
 # What is found by what the record says; the others are found by indexes, which name every version.
-_BY_ASSERTION: Final = frozenset(("project", "alias", "posted_labour", "coverage", "write_off", "rate"))
+_OF_ENTRIES: Final = frozenset(("posted_labour", "coverage", "write_off"))
+_BY_ASSERTION: Final = _OF_ENTRIES | {"project", "alias", "rate"}
 
 _EVERY_KIND: Final = ("entry", "day", "work", "pair", "project", "opportunity", "invoice")
 

@@ -11,19 +11,18 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
-from firm import SYSTEMS, posted, us
+from firm import SYSTEMS, posted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reconcilers.test_orders import Everywhere, Item, eventful, interleave, streams
+from reconcilers.test_platform import NOON, PSA, TIME, letter, of, rows
 
 from tieout.reconcilers.changes import Change, Frame, Op
 from tieout.reconcilers.engine import State, apply, settle
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.lost import LETTER, OVER
-from tieout.reconcilers.outcomes import Outcome, Output
+from tieout.reconcilers.outcomes import Outcome
 from tieout.reconcilers.policy import Policy
-from tieout.reconcilers.rules import platform
-from tieout.reconcilers.tallies import Tally
 
 HOUR: Final = 3_600_000_000
 Table = dict[tuple[str, str], Any]
@@ -36,14 +35,14 @@ class Pair:
         self.state, self._rng = state, rng
         self._twin: State | None = None
         self._table: Table = {}
-        self.compared = 0  # outcomes
+        self.frames = self.outcomes = 0  # compared
 
     def take(self, frame: Frame) -> list[Outcome]:
         """Apply a frame to both; what follows."""
         said = apply(self.state, frame) + settle(self.state)
         if self._twin:
             assert apply(self._twin, frame) + settle(self._twin) == said
-            self.compared += len(said)
+            self.frames, self.outcomes = self.frames + 1, self.outcomes + len(said)
         return said
 
     def checkpoint(self, *, restart: bool) -> None:
@@ -139,11 +138,59 @@ def delayed(rng: random.Random, order: list[tuple[str, Item]]) -> list[tuple[str
     return found
 
 
+def played(seed: int) -> Twins:
+    """A whole story, with a restart of all states in the middle of it."""
+    rng = random.Random(seed)
+    run = Twins(rng.choice((1, 2)), rng)
+    order = delayed(rng, interleave(rng, streams(troubled(seed))))
+    run.play(order[: len(order) // 2])
+    for pair in run.pairs:
+        pair.checkpoint(restart=True)
+    run.play(order[len(order) // 2 :])
+    return run
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_a_state_that_was_taken_up_says_what_one_that_never_stopped_says(seed: int) -> None:
-    rng = random.Random(seed)
-    run = Twins(rng.choice((1, 2)), rng)
-    run.play(delayed(rng, interleave(rng, streams(troubled(seed)))))
+    assert all(pair.frames for pair in played(seed).pairs)
+
+
+def test_both_axes_have_something_to_say() -> None:
+    pairs = [pair for seed in range(3) for pair in played(seed).pairs]
     for axis in (Axis.PROJECT, Axis.WORKER):
-        assert sum(pair.compared for pair in run.pairs if pair.state.axis is axis)
+        assert sum(pair.outcomes for pair in pairs if pair.state.axis is axis)
+
+
+# -- the control axis ------------------------------------------------------------------------------------------------
+
+
+def watched(rng: random.Random, number: int) -> Frame:
+    """A frame of what ingest tells the control axis: gaps, re-reads, letters and their ends, quantities, watermarks."""
+    changes: list[Change] = []
+    for _ in range(rng.randrange(4)):
+        when = f"{rng.randrange(8, 12):02d}:{rng.randrange(60):02d}"
+        changes.append(rng.choice((
+            of(rng.choice((Op.GAP, Op.GAP, Op.SNAPSHOT, Op.TRUNCATE)), when, rng.choice(("", "", "a", "b"))),
+            letter(rng.randrange(6), rng.choice((Op.UPSERT, Op.DELETE)), schema=rng.random() < 0.7, when=when))))
+    scale = rng.choice((1, 1, 60))
+    tallies = [rows(number * 50, {3_600 // scale: 30, 27_000 // scale: 20}, NOON // HOUR + number // 6)]
+    now = NOON + number * 10 * HOUR // 60
+    marks = {f"raw.{name}/0": now - rng.randrange(4) * HOUR for name in ("TIME", "PSA") if rng.random() < 0.5}
+    sources = {TIME: ["raw.TIME/0"], PSA: ["raw.PSA/0"]}
+    return Frame(f"p{number // 20}", number % 20, now, tuple(changes), marks, sources,
+                 tuple(tallies) if rng.random() < 0.8 else ())
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_a_control_axis_that_was_taken_up_says_what_one_that_never_stopped_says(seed: int) -> None:
+    rng = random.Random(seed)
+    pair = Pair(State(Axis.CONTROL, 0, 1, Policy()), rng)
+    for number in range(60):
+        pair.take(watched(rng, number))
+        if rng.random() < 0.2:
+            pair.checkpoint(restart=rng.random() < 0.5)
+        if number == 10:
+            pair.checkpoint(restart=True)
+    assert pair.outcomes
