@@ -37,7 +37,8 @@ log = logging.getLogger(__name__)
 CLAIM_KEY: Final = b"claim"
 CHECKPOINT_KEY: Final = b"checkpoint"
 STAMP_HEADER: Final = "c"
-FORMAT: Final = 2  # of the rows, stated by each checkpoint; those before the worker axis stated none: 1
+FORMAT: Final = 3  # of the rows, stated by each checkpoint; those before the worker axis stated none: 1
+_READ: Final = (2, FORMAT)  # what was published is not in 2: it is worked out, once
 
 _BATCH: Final = 5_000
 _POLL_S: Final = 0.02  # longer adds itself to every restore, since the last batch is never full
@@ -104,7 +105,7 @@ class Checkpoint:
     def from_bytes(cls, value: bytes) -> Checkpoint:
         """The checkpoint that `to_bytes` wrote, here or in an older build; UnknownVersion when a newer one did."""
         record = {"format": 1, **orjson.loads(value)}
-        if record["format"] != FORMAT:
+        if record["format"] not in _READ:
             raise UnknownVersion(_other_format(record["format"]))
         base = record.pop("base")
         return cls(**record, base=Stamp(*base) if base else None)
@@ -113,7 +114,8 @@ class Checkpoint:
 def _other_format(found: int) -> str:
     """A newer build's rows, or those of before the worker axis, which has to see every record once."""
     again = "run the newer build that wrote them, or else " if found > FORMAT else ""
-    return (f"the changelogs are of format {found}, this build reads {FORMAT}: {again}stop ingest and the workers, "
+    read = " and ".join(map(str, _READ))
+    return (f"the changelogs are of format {found}, this build reads {read}: {again}stop ingest and the workers, "
             "delete the topics tieout.tables.* and tieout.changes.*, run `tieout topics apply`, move ingest's consumer "
             "group to the beginning with Kafka's tools (kafka-consumer-groups.sh --group tieout-ingest --all-topics "
             "--reset-offsets --to-earliest --execute) and start them: the sources' topics are read again")
