@@ -316,9 +316,15 @@ def restore(
 
 
 def reread(client: Mapping[str, Any], place: Place, tables: Sequence[str], copy: Copy | None) -> Restored:
-    """The same without a claim, while nothing is being written: for the place's owner."""
+    """The same without a claim: for the place's owner, who writes nothing meanwhile.
+
+    Raises RestoreError when somebody else does: the place has a new owner, and rows of half a checkpoint may be here.
+    """
     with _Reader(client, place) as reader:
-        return _restored(reader, Ledger(), tables, Watch(), copy)
+        restored = _restored(reader, Ledger(), tables, Watch(), copy)
+        if list(reader.read([LEDGER])):
+            raise RestoreError(f"{place} was written to by another worker while its changelogs were read")
+        return restored
 
 
 def _restored(reader: _Reader, ledger: Ledger, tables: Sequence[str], watch: Watch, copy: Copy | None) -> Restored:
