@@ -441,9 +441,8 @@ class AsOf:
         if record is None or len(self.facts.projects_of_entry.get(entry.key, ())) < 2:
             return entry.project_code
         for system in self.policy.ownership.order("time_entry", "project_code"):
-            view = record.view(system, min(coverage.commits(), default=FOREVER))
-            if view and view.get("project_code"):
-                return self.code(view["project_code"])
+            if code := record.project_at(system, min(coverage.commits(), default=FOREVER)):
+                return self.code(code)
         return entry.project_code
 
     def since(self, code: str, facet: str | None, subject: str, tz: str) -> int:

@@ -253,6 +253,8 @@ class ProjectState:
             item.finding.row = row
             self.lives.dirty_findings.add(key)
             self.cells.give(("finding", *key), kpis.of_finding(row))
+            if key in self._suppressed:  # which the row replaces: whether that still holds is said after it
+                self._suppressed[key] = (self._suppressed[key][0], "")
             yield Outcome(Output.FINDING_STATE, row["finding_id"], row)
 
     def _mark_held(self, item: Step) -> None:

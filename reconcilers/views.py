@@ -124,6 +124,18 @@ class History:
             return live
         return _merge(version for version in self._versions if version.commit_us <= instant)
 
+    def project_at(self, instant: int) -> tuple[int, str] | None:
+        """The project as of an instant, which may lie behind all that is kept, and a commit by which it was so.
+
+        Before a record has named one it is on the first that it names: what was folded does not tell the two apart.
+        """
+        view = self.at(instant)
+        if view is not None and (view.deleted or view.attributes.get("project_code")):
+            return None if view.deleted else (view.commit_us, view.attributes["project_code"])
+        since = self.marks().get("created", FOREVER)
+        first = next((code for version in self._versions if (code := version.asserted.get("project_code"))), None)
+        return (since, first) if first and since <= instant else None
+
     def former(self) -> Iterator[Mapping[str, Any]]:
         """The attributes at each deletion that was not the end (a record that comes back may say less), and those
         that dead letters tell."""
@@ -174,15 +186,16 @@ class History:
     def fold(self, horizon: int) -> None:
         """Merge the versions that nobody will ask for any more: all below the newest one at or before `horizon`.
 
-        A record that moved from one project, worker, entry or scope to another, or renames a project, keeps its
-        versions: the instant of it matters, and a restore has to find what it left.
+        A record that moved from one project, worker, entry or scope to another, renames a project, or came back keeps
+        its versions: the instant of it matters, and a restore has to find what it left.
         """
         if self._lost:
             self._lost.fold((version.commit_us for version in self._versions if not version.is_gap), horizon)
         older = [version for version in self._versions if version.commit_us <= horizon]
         while older and older[-1].is_gap:
             older.pop()  # it is not over as of the horizon
-        if len(older) < 2 or self._moved() or any("old" in v.asserted for v in older):
+        if (len(older) < 2 or self._moved() or any("old" in v.asserted for v in older)
+                or any(v.deleted for v in older[:-1])):
             return
         view = _merge(older)
         assert view is not None
@@ -259,6 +272,12 @@ class Record:
         """What the system says as of an instant; None if it does not know the record, or deleted it."""
         best = self._newest(system, instant, deleted=False)
         return best.attributes if best else None
+
+    def project_at(self, system: str, instant: int) -> str | None:
+        """The project by the system's word as of an instant, however long ago."""
+        found = [history.project_at(instant) for (source, _), history in self.histories.items()
+                 if source.partition("/")[0] == system]
+        return max((each for each in found if each), default=(0, None))[1]
 
     def last(self, system: str, instant: int = FOREVER) -> View | None:
         """The newest view of the system, deleted or not."""

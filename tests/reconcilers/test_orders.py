@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 from firm import SYSTEMS, assignment, change, day, entry, fixture, gbp, invoice, posted, rate, us
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tieout.reconcilers import affected
@@ -297,6 +297,7 @@ def in_time(by_source: dict[str, list[Item]]) -> list[tuple[str, Item]]:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000))
+@example(seed=1664)  # versions are folded between which an invoice covered the entry, before it moved
 def test_any_order_partitioning_and_restart_ends_the_same(seed: int) -> None:
     rng = random.Random(seed)
     by_source = streams(business(seed))
@@ -395,6 +396,7 @@ class Everywhere(Run):
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000))
+@example(seed=2789)  # one finding is resolved, and what comes after it waits: said in either order
 def test_objects_that_are_emptied_lost_and_read_again_end_the_same(seed: int) -> None:
     rng = random.Random(seed)
     by_source = streams(eventful(seed))
