@@ -18,7 +18,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 help:  ## This list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME)  ## Four weeks of a 60-consultant firm in about a minute, with planted faults
 	@$(BIN)/tieout demo $(ARGS)
@@ -45,6 +45,12 @@ kafka: $(DEV)  ## Apache Kafka on a free port, in the foreground until Ctrl-C
 
 bench: $(DEV)  ## Changes a second, against a plain loop and an ordinary Faust app
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-recovery: $(DEV)  ## Seconds until tables are back: 10,000, 100,000 and a million keys (ARGS="--snapshots")
+	@$(BIN)/python -m bench.recovery $(ARGS)
+
+stops: $(DEV)  ## SIGTERM at 50 random points of a worker on Apache Kafka (long)
+	@TIEOUT_TEST_STOPS=$${TIEOUT_TEST_STOPS:-50} $(BIN)/pytest -s -n0 tests/faults/test_worker_stops.py $(ARGS)
 
 faults: $(DEV)  ## The fault suite on three brokers: kills, brokers, rebalances, disks, clocks (long)
 	@cd tests && ../$(BIN)/python -m faults.suite $(ARGS)
@@ -95,4 +101,4 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "this Python has no venv module. On Debian and Ubuntu: apt-get install python3-venv. Or name another Python: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-.PHONY: help demo test check lint types links kafka bench faults capture audit sbom simulate lock clean
+.PHONY: help demo test check lint types links kafka bench bench-recovery stops faults capture audit sbom simulate lock clean

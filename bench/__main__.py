@@ -53,7 +53,7 @@ def main() -> int:
 
 def _round(options: argparse.Namespace, frames: list[Outgoing]) -> tuple[str, dict[str, dict[str, Any]]]:
     """The broker's name, and what each contender measured on it."""
-    with _broker(options.broker) as (name, bootstrap, embedded):
+    with broker(options.broker) as (name, bootstrap, embedded):
         settings = Settings(kafka=Kafka(client={"bootstrap.servers": bootstrap}, partitions=options.partitions))
         events = prefill(settings, frames, embedded)
         return name, {contender: _run(contender, events, settings) for contender in CONTENDERS}
@@ -74,7 +74,7 @@ def _options() -> argparse.Namespace:
 
 
 @contextmanager
-def _broker(wanted: str | None) -> Iterator[tuple[str, str, EmbeddedBroker | None]]:
+def broker(wanted: str | None) -> Iterator[tuple[str, str, EmbeddedBroker | None]]:
     """(name, address, the broker itself where it is embedded)."""
     from brokers import KafkaCluster, Unavailable
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tieout.reconcilers.changes import Change, Op
 from tieout.reconcilers.facts import Facts, Pair
-from tieout.reconcilers.views import Record
+from tieout.reconcilers.views import History, Record, Version
 
 Subject = tuple[str, str]  # kind, key
 Attributes = Mapping[str, Any]
@@ -19,7 +19,9 @@ Attributes = Mapping[str, Any]
 def by(facts: Facts, change: Change) -> set[Subject]:
     """Subjects that a change bears on, by what the facts know now."""
     record = facts.get(change.entity, change.key)
-    found = of_record(facts, record) if record else set()
+    found: set[Subject] = set()
+    if record:  # what is parked may come after what follows it, and name an entry that the later version has left
+        found = of_versions(facts, record) if record.entity in _OF_ENTRIES else of_record(facts, record)
     if change.op is Op.REKEY and change.entity == "project":
         for code in (str(change.asserted["old"]), str(change.asserted["new"])):
             found |= _of_code(facts, code)
@@ -30,6 +32,18 @@ def of_record(facts: Facts, record: Record) -> set[Subject]:
     """Subjects that a record bears on."""
     find = _OF.get(record.entity)
     return set(find(facts, record)) if find else set()
+
+
+def of_versions(facts: Facts, record: Record) -> set[Subject]:
+    """Subjects that a record bears on, or bore on by a version before: it may have moved from one to another."""
+    found = of_record(facts, record)
+    if record.entity in _BY_ASSERTION:
+        for (source, subject), history in record.histories.items():
+            for view in history.views() if len(history.versions()) > 1 else ():
+                former = Record(record.entity, record.key)
+                former.histories[source, subject] = History((Version("", view.commit_us, False, view.attributes),))
+                found |= of_record(facts, former)
+    return found
 
 
 def _assertions(record: Record) -> Iterator[Attributes]:
@@ -191,6 +205,10 @@ _OF: Final[Mapping[str, Callable[[Facts, Record], Iterable[Subject]]]] = {
     "legal_entity": _of_legal_entity, "staffing_demand": _of_demand, "opportunity": _of_opportunity,
     "billing_cycle": _of_cycle,
 }
+
+# What is found by what the record says; the others are found by indexes, which name every version.
+_OF_ENTRIES: Final = frozenset(("posted_labour", "coverage", "write_off"))
+_BY_ASSERTION: Final = _OF_ENTRIES | {"project", "alias", "rate"}
 
 _EVERY_KIND: Final = ("entry", "day", "work", "pair", "project", "opportunity", "invoice")
 

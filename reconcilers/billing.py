@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from tieout.reconcilers.asof import AsOf, Entry, Quantities
-from tieout.reconcilers.lags import billed_elsewhere, journey
+from tieout.reconcilers.lags import NOWHERE, billed_elsewhere, journey
 from tieout.reconcilers.pricing import applied_rate, currency, priced, value_minor
 from tieout.reconcilers.quantities import rounded
 from tieout.reconcilers.rates import Resolution
@@ -27,6 +27,17 @@ class Standing(NamedTuple):
     holds: tuple[str, ...] = ()
     pending: bool = False
     released: int | None = None  # when the last hold was lifted
+
+
+# Columns of a row, in the order in which a changelog keeps their values. Another order is another ROWS_VERSION.
+ROW_COLUMNS: Final = (
+    "entry_key", "project_code", "worker_no", "account_no", "le_code", "region", "practice", "billing_cycle_id",
+    "work_date", "status", "state", "approved_s", "billed_s", "unbilled_s", "overbilled_s", "written_off_s",
+    "proposed_s", "ready_s", "held_s", "unpriced_s", "rate_e6", "rate_ref", "rate_level", "currency",
+    "unbilled_minor", "ready_minor", "held_minor", "applied_minor", "billed_minor", "adjustment_due_minor",
+    "top_hold", "holds", *NOWHERE,
+)
+ROWS_VERSION: Final = 1
 
 
 def ordered(holds: set[str]) -> tuple[str, ...]:

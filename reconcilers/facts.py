@@ -234,22 +234,41 @@ class Facts:
         record = Record.from_record(value)
         self.records[record.entity, record.key] = record
 
-    def reindex(self) -> None:
-        """Rebuild every index from the records: renames first, since the others depend on them."""
-        for record in self.records.values():
-            for commit, asserted in _versions(record):
-                if {"old", "new"} <= asserted.keys() and (record.entity == "project" or _renames(asserted)):
-                    self._rename(asserted, commit)
-        self.gapped = {identity for identity, record in self.records.items() if any(record.gaps())}
-        for record in self.records.values():
-            for said in _assertions(record):
-                self._index(record, said)
-            if TABLE_OF[record.entity] in _SHARED_TABLES:
-                published = [said["published_at"] for said in _assertions(record) if said.get("published_at")]
-                self.newest = max(self.newest, *record.commits(), *published)
-            if TABLE_OF[record.entity] != "timesheets":
-                self._commits += [(commit, (record.entity, record.key)) for commit in record.commits()]
-        self._commits.sort()
+    def reindex(self, horizon: int = NEVER) -> None:
+        """Rebuild every index from the records: renames first, since the others depend on them.
+
+        Nobody looks back behind `horizon`: commits until then are not kept, as after `forget`.
+        """
+        for (entity, _), record in self.records.items():
+            if entity in ("project", "alias"):
+                for _, commit_us, _, said in record.versions():
+                    if {"old", "new"} <= said.keys() and (entity == "project" or _renames(said)):
+                        self._rename(said, commit_us)
+        newest, commits = self.newest, self._commits
+        for identity, record in self.records.items():
+            entity = identity[0]
+            table, index = TABLE_OF[entity], _INDEXERS.get(entity)
+            shared, own = table in _SHARED_TABLES, table == "timesheets"
+            for version in record.versions():
+                asserted = version.asserted
+                if index:
+                    index(self, record, asserted)
+                if version.is_gap:
+                    self.gapped.add(identity)
+                if shared:
+                    newest = max(newest, version.commit_us, asserted.get("published_at") or NEVER)
+                if not own and version.commit_us > horizon:
+                    commits.append((version.commit_us, identity))
+            for history in record.histories.values():
+                for said in history.former():  # what dead letters tell stands nowhere else
+                    if index:
+                        index(self, record, said)
+                    if shared:
+                        newest = max(newest, said.get("published_at") or NEVER)
+                if history.lost() and any(history.gaps()):
+                    self.gapped.add(identity)
+        self.newest = newest
+        commits.sort()
 
     def _index(self, record: Record, asserted: Any) -> None:
         index = _INDEXERS.get(record.entity)
@@ -315,9 +334,8 @@ class Facts:
             self.entries.add(target)
 
     def _index_assignment(self, record: Record, asserted: Any) -> None:
-        for system in record.systems():
-            view = record.last(system)
-            if view and view.attributes.get("project_code") and view.attributes.get("worker_no"):
+        for view in record.views():  # of all versions: a plan may go to somebody else
+            if view.attributes.get("project_code") and view.attributes.get("worker_no"):
                 pair = (view.attributes["project_code"], view.attributes["worker_no"])
                 self.assignments[pair].add(record.key)
                 self.pairs_of_assignment[record.key].add(pair)
@@ -325,9 +343,8 @@ class Facts:
                 self.pairs_of_worker[pair[1]].add(pair)
 
     def _index_rate(self, record: Record, asserted: Any) -> None:
-        for system in record.systems():
-            view = record.last(system)
-            if view and view.attributes.get("level") and view.attributes.get("scope_key"):
+        for view in record.views():
+            if view.attributes.get("level") and view.attributes.get("scope_key"):
                 self.rates[view.attributes["level"], view.attributes["scope_key"]].add(record.key)
 
     def _index_line(self, record: Record, asserted: Any) -> None:
@@ -346,18 +363,6 @@ class Facts:
 
     def _index_cycle(self, record: Record, asserted: Any) -> None:
         self.cycles[record.key.rpartition(":")[0]].add(record.key)
-
-
-def _versions(record: Record) -> Iterator[tuple[int, dict[str, Any]]]:
-    for _, _, rows, *_ in record.to_record()[2]:
-        for _, commit, _, asserted in rows:
-            yield commit, asserted
-
-
-def _assertions(record: Record) -> Iterator[Mapping[str, Any]]:
-    yield from (asserted for _, asserted in _versions(record))
-    for history in record.histories.values():
-        yield from history.former()  # what dead letters tell stands nowhere else
 
 
 def _renames(asserted: Any) -> bool:

@@ -148,7 +148,7 @@ def identity(code: str, business_key: str, facet: str | None, episode: int) -> U
 
 def severity(world: AsOf, rule: Rule, finding: Finding) -> Severity:
     """Base, raised by materiality, by blocking at a cutoff and by the rule itself, lowered when small."""
-    first = next(iter(finding.members.values())).found
+    first = finding.members[min(finding.members)].found
     entity = world.legal_entity(first.le_code)
     project = world.project(first.project_code) if first.project_code else {}
     impact = abs(finding.impact_minor)

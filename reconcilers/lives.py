@@ -7,7 +7,7 @@ due, oldest first. So what opens does not depend on which stream was faster, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
@@ -23,6 +23,7 @@ from tieout.reconcilers.watermarks import Watermarks
 NOTHING_UNKNOWN: Final = Unknown()
 Worlds = Callable[[int], AsOf]  # the world as of an instant
 LifeKey = tuple[str, str | None, str, str]  # code, facet, subject, rule's subject kind
+LaneKey = tuple[str, tuple[str, ...], tuple[str, ...]]  # kind of subject, systems it needs, systems it minds
 FindingKey = tuple[str, str | None, str]  # code, facet, business key
 
 
@@ -66,7 +67,7 @@ class Lives:
 
     def __init__(self, rules: Iterable[Rule], is_home: Callable[[str, str], bool] = lambda kind, subject: True) -> None:
         self.is_home = is_home
-        self.lanes: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Lane] = {}
+        self.lanes: dict[LaneKey, Lane] = {}
         for rule in rules:
             place = (rule.subject, rule.needs, rule.minds)
             self.lanes.setdefault(place, Lane(rule.subject)).rules.append(rule)
@@ -87,6 +88,8 @@ class Lives:
         self.dirty_lives: set[LifeKey] = set()
         self._written: set[LifeKey] = set()  # lives that the changelog has a row of
         self.dirty_findings: set[FindingKey] = set()
+        self.dues: dict[tuple[str, str], dict[str, tuple[int, ...]]] = {}  # (kind, subject) -> code -> instants to come
+        self.dirty_dues: set[tuple[str, str]] = set()
         self.dirty_released: set[str] = set()
 
     def touch(self, kind: str, subject: str, instant: int) -> None:
@@ -94,7 +97,7 @@ class Lives:
         for lane in self.by_subject.get(kind, ()):
             lane.push(instant, subject)
 
-    def frontier_of(self, lane_key: tuple[str, tuple[str, ...], tuple[str, ...]], marks: Watermarks) -> int:
+    def frontier_of(self, lane_key: LaneKey, marks: Watermarks) -> int:
         """How far the lane may look: all systems that it needs, and those that it minds and the firm has."""
         subject, needs, minds = lane_key
         have = marks.systems()
@@ -105,6 +108,14 @@ class Lives:
         wanted = [*needs, *(system for system in minds if system in have)]
         return min(marks.frontier(wanted), marks.now_us) if wanted else NEVER
 
+    def _reach(self, lane_key: LaneKey, marks: Watermarks, unknown: Unknown) -> int:
+        """The same, less what lies behind a gap."""
+        return unknown.frontier({*lane_key[1], *lane_key[2]}, lane_key[0], self.frontier_of(lane_key, marks))
+
+    def held_up(self, marks: Watermarks, unknown: Unknown) -> list[Lane]:
+        """Lanes that may not go as far as they have been: a gap came late, or a source did."""
+        return [lane for lane_key, lane in self.lanes.items() if self._reach(lane_key, marks, unknown) < lane.frontier]
+
     def advance(self, marks: Watermarks, world_at: Worlds, unknown: Unknown = NOTHING_UNKNOWN) -> Iterator[Step]:
         """Move every lane to its frontier; what opens, changes or resolves on the way, as it happens.
 
@@ -113,7 +124,7 @@ class Lives:
         self._unknown = unknown
         for lane_key, lane in self.lanes.items():
             systems = {*lane_key[1], *lane_key[2]}
-            frontier = unknown.frontier(systems, lane.subject, self.frontier_of(lane_key, marks))
+            frontier = self._reach(lane_key, marks, unknown)
             if frontier < lane.frontier or frontier <= NEVER:
                 continue
             for instant, subject in lane.pop_until(frontier):
@@ -141,9 +152,33 @@ class Lives:
         for facet, broke in found.items():
             yield from self._go_on((rule.code, facet, subject, rule.subject), rule, broke, world, lane, marks, systems)
         if rule.due:
-            for instant in rule.due(world, subject):
-                if instant > world.instant:
-                    lane.push(instant, subject)
+            dues = {instant for instant in rule.due(world, subject) if instant > world.instant}
+            for instant in dues:
+                lane.push(instant, subject)
+            self._note_dues(rule, subject, dues, world.instant)
+
+    def _note_dues(self, rule: Rule, subject: str, dues: set[int], now: int) -> None:
+        """Remember what is due: a restore would have to ask every rule about every subject."""
+        place = (rule.subject, subject)
+        known = self.dues.get(place, {}).get(rule.code, ())
+        left = tuple(sorted(dues.union(instant for instant in known if instant > now)))
+        if left != known:
+            self.dues.setdefault(place, {})[rule.code] = left
+            self.dirty_dues.add(place)
+
+    def restore_dues(self, kind: str, subject: str, dues: Mapping[str, Iterable[int]]) -> None:
+        """Take up what was remembered of a subject; `requeue_dues` puts it to work."""
+        if dues:
+            self.dues[kind, subject] = {code: tuple(instants) for code, instants in dues.items()}
+
+    def requeue_dues(self) -> None:
+        """After the last row, when the frontiers are known: look again where something is due."""
+        for (kind, subject), by_code in self.dues.items():
+            for lane in self.by_subject.get(kind, ()):
+                for rule in lane.rules:
+                    for instant in by_code.get(rule.code, ()) if rule.due else ():
+                        if instant > lane.frontier:
+                            lane.push(instant, subject)
 
     def _go_on(self, key: LifeKey, rule: Rule, broke: Break, world: AsOf, lane: Lane, marks: Watermarks,
                systems: set[str]) -> Iterator[Step]:

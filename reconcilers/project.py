@@ -13,7 +13,7 @@ from tieout.reconcilers.control import stale_sources, stale_systems
 from tieout.reconcilers.entities import ENTITIES, Axis, Reach
 from tieout.reconcilers.facts import TABLE_OF, Facts
 from tieout.reconcilers.findings import publish, step
-from tieout.reconcilers.kpis import Amount, Cell, Cells
+from tieout.reconcilers.kpis import Amount, Cell, Cells, Contribution
 from tieout.reconcilers.lives import FindingKey, Lives, Step
 from tieout.reconcilers.lost import is_of_letter
 from tieout.reconcilers.matching import differs, weeks, window
@@ -58,6 +58,9 @@ class ProjectState:
         self._stale: set[str] = set()  # systems on which entries wait: stale, or with an object that is unknown
         self._day: int | None = None
         self._pending: set[str] = set()  # entries with a difference that is not decided yet
+        self._codes: dict[str, list[str]] = {}  # entry -> codes of its open differences when it was published
+        self._counted: dict[str, Contribution] = {}  # pair -> what it was counted as
+        self._dirty_counts: set[tuple[str, str]] = set()  # (kind, subject) of which that changed
         self._suppressed: dict[FindingKey, tuple[str, str]] = {}  # published as SUPPRESSED: id, fingerprint of the row
         self.standings: dict[str, Told] = {}  # entry -> what the worker axis says about it
         self._dirty_standings: set[str] = set()
@@ -282,7 +285,9 @@ class ProjectState:
             entry = live.entry(key)
             if entry.seen:
                 standing = self._standing(live, key, entry.project_code)
-                (self._pending.add if standing.pending else self._pending.discard)(key)
+                if standing.pending is not (key in self._pending):
+                    (self._pending.add if standing.pending else self._pending.discard)(key)
+                    self._dirty_counts.add(("entry", key))
                 yield from self._publish_rows(key, list(billing.rows(live, entry, standing)))
 
     def _standing(self, live: AsOf, key: str, project_code: str) -> billing.Standing:
@@ -329,12 +334,12 @@ class ProjectState:
         return abs(group.impact_minor) > limit
 
     def _publish_rows(self, key: str, rows: list[dict[str, Any]]) -> Iterator[Outcome]:
-        known = self.rows.setdefault(key, {})
         fresh = {(row["entry_key"], row["project_code"]): row for row in rows}
-        codes = {life_key[0] for life_key in self.lives.open_on.get(key, ())
-                 if life_key[3] == "entry" and life_key[0] not in kpis.OWN_MONEY}
-        codes |= {"TIME_DUPLICATE"} if self.standings.get(key, _FREE)[1] else set()
-        codes |= {life_key[0] for life_key in self.lives.naming.get(key, ()) if self.lives.lives[life_key].is_open}
+        codes = self._codes_on(key)
+        if (self.rows.get(key), self._codes.get(key, [])) != (fresh, codes):
+            self._codes[key] = codes
+            self._dirty_counts.add(("entry", key))
+        known = self.rows.setdefault(key, {})
         for place in [place for place in known if place not in fresh]:
             del known[place]
             self.cells.give(("entry", *place), {})
@@ -350,6 +355,14 @@ class ProjectState:
                 yield Outcome(Output.TIME_ENTRY_STATE, "|".join(place), {**row, "updated_at": now, "version": now})
                 yield from self._decide(row, before, now)
 
+    def _codes_on(self, key: str) -> list[str]:
+        """Codes of open differences that expose the entry's money; sorted."""
+        codes = {life_key[0] for life_key in self.lives.open_on.get(key, ())
+                 if life_key[3] == "entry" and life_key[0] not in kpis.OWN_MONEY}
+        codes |= {"TIME_DUPLICATE"} if self.standings.get(key, _FREE)[1] else set()
+        codes |= {life_key[0] for life_key in self.lives.naming.get(key, ()) if self.lives.lives[life_key].is_open}
+        return sorted(codes)
+
     def _decide(self, row: dict[str, Any], before: dict[str, Any] | None, now: int) -> Iterator[Outcome]:
         if before and (before["state"], before["holds"], before["unbilled_minor"]) == (
                 row["state"], row["holds"], row["unbilled_minor"]):
@@ -364,7 +377,11 @@ class ProjectState:
     def _count_pairs(self, live: AsOf) -> None:
         """K13: weeks with firm staffing, and those that every required system agrees on."""
         for subject in sorted(self._dirty_pairs):
-            self.cells.give(("pair", subject), self._synchronised(live, subject))
+            counted = self._synchronised(live, subject)
+            if counted != self._counted.get(subject):
+                self._counted[subject] = counted
+                self._dirty_counts.add(("pair", subject))
+                self.cells.give(("pair", subject), counted)
         self._dirty_pairs.clear()
 
     def _synchronised(self, live: AsOf, subject: str) -> dict[Cell, Amount]:
@@ -417,23 +434,50 @@ class ProjectState:
             kind, *row = value
             {"F": self.lives.restore_finding, "L": self.lives.restore_life, "R": self.lives.restore_release,
              "S": self._restore_standing}[kind](row)
+        elif table == "counts":
+            self._restore_counts(*value)
         else:
             self.facts.restore(value)
 
     def _restore_standing(self, row: list[Any]) -> None:
         self.standings[row[0]] = (row[1], row[2], row[3], row[4])
 
+    def _restore_counts(self, kind: str, version: int, subject: str, dues: dict[str, list[int]], *said: Any) -> None:
+        """Take up what was published of a subject; of another version nothing, so that it is worked out anew."""
+        if version != billing.ROWS_VERSION:
+            return
+        self.lives.restore_dues(kind, subject, dues)
+        if kind == "pair":
+            counted = self._counted[subject] = {Cell(*cell): Amount(*amount) for cell, amount in said[0]}
+            self.cells.give(("pair", subject), counted)
+            return
+        pending, codes, rows = said
+        if pending:
+            self._pending.add(subject)
+        if codes:
+            self._codes[subject] = codes
+        known = self.rows[subject] = {}
+        for values in rows:
+            place = (values[0], values[1])
+            row = known[place] = dict(zip(billing.ROW_COLUMNS, values, strict=True))
+            self.cells.give(("entry", *place), kpis.of_entry(row))
+            if codes:
+                self.cells.give(("exposure", *place), kpis.exposure_of_entry(row, codes))
+
     def restored(self) -> None:
-        """Rebuild indexes, due points, rows and cells; nothing of it is news."""
-        self.facts.reindex()
+        """Rebuild indexes, due points and cells; nothing of it is news.
+
+        Rows and counts are those that were published. What an older changelog does not have is worked out.
+        """
+        self.facts.reindex(self._horizon())
         self.lives.reindex()
-        self._requeue()
         self._unknown = Unknown.of(self.facts, self._bearing)
         self._stale = self._waited_for()
         self._day = local_day(self.marks.now_us) if self.marks.now_us != NEVER else None
         live = self._world(FOREVER, self.marks.now_us)
-        self._dirty_entries = set(self.facts.entries)
-        self._dirty_pairs = self._pairs()
+        self._dirty_entries = self.facts.entries - self.rows.keys()
+        self._dirty_pairs = self._pairs() - self._counted.keys()
+        self._requeue({"entry": self._dirty_entries, "pair": self._dirty_pairs})
         for key, finding in self.lives.findings.items():
             if finding.row:
                 self.cells.give(("finding", *key), kpis.of_finding(finding.row))
@@ -445,43 +489,49 @@ class ProjectState:
             self.cells.give(who, contribution)
         self.cells.forget_changes()
 
-    def _requeue(self) -> None:
-        """Points that had not been looked at: commits and dues after each lane's frontier."""
-        for record in self.facts.records.values():
-            subjects = self._bearing(affected.of_record(self.facts, record))
-            for commit in set(record.commits()):
-                for kind, subject in subjects:
+    def _requeue(self, unknown: Mapping[str, set[str]]) -> None:
+        """Points that had not been looked at: commits and dues after each lane's frontier.
+
+        A lane that may not even go where it has been holds what came late for it: all of its subjects are looked at.
+        `unknown`: subjects by kind of which no due points are remembered.
+        """
+        held_up = self.lives.held_up(self.marks, self._unknown)
+        passed = {kind: min(NEVER if lane in held_up else lane.frontier for lane in lanes)
+                  for kind, lanes in self.lives.by_subject.items()}
+        passed["entry"] = min(passed.get(kind, FOREVER) for kind in ("entry", "day"))  # days are made of entries
+        behind = {entity: min((passed.get(kind, FOREVER) for kind in kinds), default=FOREVER)
+                  for entity, kinds in affected.KINDS.items()}
+        for (entity, _), record in self.facts.records.items():
+            horizon = behind.get(entity, FOREVER)
+            if commits := {version.commit_us for version in record.versions() if version.commit_us > horizon}:
+                for kind, subject in self._bearing(affected.of_versions(self.facts, record)):
                     if kind == "project" or self.is_home(kind, subject):
-                        self._requeue_point(kind, subject, commit)
+                        for lane in self.lives.by_subject.get(kind, ()):
+                            for commit in commits:
+                                if commit > lane.frontier or lane in held_up:
+                                    lane.push(commit, subject)
+        self.lives.requeue_dues()
         for lane in self.lives.lanes.values():
             for rule in lane.rules:
                 if rule.due and lane.frontier != NEVER:
                     world = self._world(lane.frontier)
-                    for subject in self._subjects(lane.subject):
+                    for subject in sorted(unknown.get(lane.subject, ())):
                         for instant in rule.due(world, subject):
                             if instant > lane.frontier:
                                 lane.push(instant, subject)
-
-    def _requeue_point(self, kind: str, subject: str, commit: int) -> None:
-        for lane in self.lives.by_subject.get(kind, ()):
-            if commit > lane.frontier:
-                lane.push(commit, subject)
 
     def _pairs(self) -> set[str]:
         """Pairs that this partition speaks for."""
         found = {subject for pair in self.facts.assignments for subject in affected.of_pair(self.facts, pair)}
         return {subject for kind, subject in found if kind == "pair" and self.is_home(kind, subject)}
 
-    def _subjects(self, kind: str) -> list[str]:
-        if kind == "entry":
-            return sorted(self.facts.entries)
-        if kind == "pair":
-            return sorted(self._pairs())
-        return []
+    def _horizon(self) -> int:
+        """The instant that every lane has passed."""
+        return min((lane.frontier for lane in self.lives.lanes.values()), default=NEVER)
 
     def drain(self) -> Iterator[tuple[str, str, Any]]:
         """Changelog rows since the last drain; histories are folded as far as nobody looks back."""
-        horizon = min((lane.frontier for lane in self.lives.lanes.values()), default=NEVER)
+        horizon = self._horizon()
         for identity in sorted(self._dirty_records):
             record = self.facts.records[identity]
             for history in record.histories.values():
@@ -492,6 +542,9 @@ class ProjectState:
         for found in sorted(self.lives.dirty_findings, key=repr):
             name = "F|" + "|".join(part or "" for part in found)
             yield "findings", name, ["F", *self.lives.finding_record(found)]
+        for kind, subject in sorted(self._dirty_counts | self.lives.dirty_dues):
+            if subject in (self.rows if kind == "entry" else self._counted):
+                yield "counts", f"{kind}|{subject}", self._counts_record(kind, subject)
         for entry in sorted(self.lives.dirty_released):
             yield "findings", f"R|{entry}", ["R", entry, self.lives.released[entry]]
         for entry in sorted(self._dirty_standings):
@@ -500,6 +553,14 @@ class ProjectState:
         self.lives.dirty_released.clear()
         self.facts.forget(horizon)
         self._dirty_records.clear()
+        self._dirty_counts.clear()
+        self.lives.dirty_dues.clear()
         self.lives.dirty_findings.clear()
 
-
+    def _counts_record(self, kind: str, subject: str) -> list[Any]:
+        """What was published of a subject, as JSON: a restore then need not work it out again."""
+        head = [kind, billing.ROWS_VERSION, subject, self.lives.dues.get((kind, subject), {})]
+        if kind == "pair":
+            return [*head, [[list(cell), list(amount)] for cell, amount in self._counted[subject].items()]]
+        rows = [[row[column] for column in billing.ROW_COLUMNS] for row in self.rows[subject].values()]
+        return [*head, subject in self._pending, self._codes.get(subject, []), rows]

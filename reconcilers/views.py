@@ -7,7 +7,7 @@ A view as of an instant merges the versions committed until then. Deleted record
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from tieout.reconcilers import marks
@@ -19,6 +19,8 @@ from tieout.reconcilers.timeline import FOREVER
 _FOLDED: Final = "$folded"  # asserted by the version that others were merged into
 _GAP: Final = "$gap"  # asserted by what is not a version: from here on the record is unknown until the next one
 _SWEPT: Final = "$swept"  # asserted by a deletion that follows from what happened to the whole object
+_LINKS: Final = ("project_code", "worker_no", "work_date", "origin_ref", "target", "level", "scope_key", "customer_no",
+                 "contract_no", "opportunity_no", "calendar_id")  # what facts are found by
 Verdict = Literal["applied", "duplicate", "stale"]
 
 
@@ -151,6 +153,17 @@ class History:
             if version.deleted and (view := _merge(self._versions[: index + 1])):
                 yield view.attributes
 
+    def versions(self) -> Sequence[Version]:
+        """The versions, oldest first."""
+        return self._versions
+
+    def views(self) -> Iterator[View]:
+        """The view after each version, oldest first."""
+        view: View | None = None
+        for version in self._versions:
+            if view := _stack(view, version):
+                yield view
+
     def commits(self) -> list[int]:
         """Commit instants of the versions, oldest first."""
         return [version.commit_us for version in self._versions]
@@ -181,15 +194,15 @@ class History:
     def fold(self, horizon: int) -> None:
         """Merge the versions that nobody will ask for any more: all below the newest one at or before `horizon`.
 
-        A record that moved between projects, renames one, or came back keeps its versions: the instant of it matters.
+        A record that moved from one project, worker, entry or scope to another, renames a project, or came back keeps
+        its versions: the instant of it matters, and a restore has to find what it left.
         """
         if self._lost:
             self._lost.fold((version.commit_us for version in self._versions if not version.is_gap), horizon)
         older = [version for version in self._versions if version.commit_us <= horizon]
         while older and older[-1].is_gap:
             older.pop()  # it is not over as of the horizon
-        projects = {v.asserted["project_code"] for v in self._versions if "project_code" in v.asserted}
-        if (len(older) < 2 or len(projects) > 1 or any("old" in v.asserted for v in older)
+        if (len(older) < 2 or self._moved() or any("old" in v.asserted for v in older)
                 or any(v.deleted for v in older[:-1])):
             return
         view = _merge(older)
@@ -197,6 +210,13 @@ class History:
         kept = {_FOLDED: True, marks.MARKS: marks.of_versions(older)}
         base = Version(older[-1].seq, older[-1].commit_us, view.deleted, {**view.attributes, **kept})
         self._versions[: len(older)] = [base]
+
+    def _moved(self) -> bool:
+        for name in _LINKS:
+            said = {version.asserted[name] for version in self._versions if name in version.asserted}
+            if len(said) > 1:
+                return True
+        return False
 
     def to_record(self) -> list[list[Any]]:
         """JSON rows, one a version."""
@@ -293,6 +313,16 @@ class Record:
     def unread_at(self) -> set[str]:
         """Sources that said something of the record that nobody could read, and nothing since."""
         return {source for (source, _), history in self.histories.items() if history.is_unread}
+
+    def versions(self) -> Iterator[Version]:
+        """All versions of all sources."""
+        for history in self.histories.values():
+            yield from history.versions()
+
+    def views(self) -> Iterator[View]:
+        """What each source said after each of its versions."""
+        for history in self.histories.values():
+            yield from history.views()
 
     def said(self, attribute: str, instant: int = FOREVER) -> set[Any]:
         """Every value that any source ever asserted for an attribute until the instant, less null."""

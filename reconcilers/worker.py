@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from tieout.reconcilers import affected
 from tieout.reconcilers.asof import AsOf
+from tieout.reconcilers.billing import ROWS_VERSION
 from tieout.reconcilers.changes import Change
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.facts import TABLE_OF
@@ -52,9 +53,6 @@ class WorkerState(ProjectState):
     def _later(self, kind: str, subject: str, instant: int) -> set[int]:
         return affected.later_of_day(self.facts, kind, subject, instant)
 
-    def _subjects(self, kind: str) -> list[str]:
-        return []  # no rule here waits for an instant at which nothing happens
-
     def _count(self, change: Change, verdict: str) -> None:
         """The project axis counts the changes of sources."""
 
@@ -80,8 +78,12 @@ class WorkerState(ProjectState):
             standing = self._standing(live, key, entry.project_code)
             told = ("H17" in standing.holds, standing.pending, standing.released)
             (self._pending.add if standing.pending else self._pending.discard)(key)
+            if key not in self.rows:
+                self.rows[key] = {}  # looked at; rows of entries are the project axis's
+                self._dirty_counts.add(("entry", key))
             if told != self._told.get(key, (False, False, None)):
                 self._told[key] = told
+                self._dirty_counts.add(("entry", key))
                 yield Outcome(Output.STANDING, key, self._row(key, *told))
 
     def _row(self, key: str, held: bool, pending: bool, released: int | None) -> dict[str, Any]:
@@ -97,3 +99,15 @@ class WorkerState(ProjectState):
         super().restore(table, value)
         if table == "progress":
             self._version = value["version"]
+
+    def _restore_counts(self, kind: str, version: int, subject: str, dues: dict[str, list[int]], *said: Any) -> None:
+        """Take up what was told of an entry."""
+        if version == ROWS_VERSION:
+            self.rows[subject] = {}
+            _, pending, _ = self._told[subject] = said
+            if pending:
+                self._pending.add(subject)
+
+    def _counts_record(self, kind: str, subject: str) -> list[Any]:
+        """What was told of an entry, as JSON."""
+        return [kind, ROWS_VERSION, subject, {}, *self._told.get(subject, (False, False, None))]

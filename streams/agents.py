@@ -134,7 +134,7 @@ class Agents:
         await self._handover.restore()
 
     async def _shutdown(self, _app: Any, **_: Any) -> None:
-        await self._handover.revoked()
+        await self._handover.shutdown()
 
 
 def place_of(tp: TP) -> Place:

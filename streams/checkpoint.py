@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -221,6 +221,12 @@ class Checkpointer:
                 if held.shard.pending_frames and self.held.get(place) is held:
                     await self._write(place, held)
             self._wake()
+
+    @asynccontextmanager
+    async def pause(self) -> AsyncIterator[None]:
+        """Nothing is written meanwhile."""
+        async with self._turn:
+            yield
 
     async def room(self, place: Place) -> None:
         """Ask for a checkpoint where a shard has enough for one, and wait while it has twice that."""

@@ -30,6 +30,7 @@ CounterName = Literal[
     "tieout_outputs_produced",
     "tieout_sink_records",
     "tieout_audit_failures",
+    "tieout_restored_rows",
 ]
 GaugeName = Literal[
     "tieout_dependency_up",
@@ -40,6 +41,7 @@ GaugeName = Literal[
     "tieout_frame_tick_timestamp_seconds",
     "tieout_consumer_lag_records",
     "tieout_assigned_partitions",
+    "tieout_restore_progress_ratio",
     "tieout_event_loop_lag_seconds",
     "tieout_findings_open",
     "tieout_finding_oldest_timestamp_seconds",
@@ -86,6 +88,7 @@ COUNTERS: Final[dict[CounterName, Family]] = {
     "tieout_outputs_produced": Family("Rows written to output topics.", ("output",)),
     "tieout_sink_records": Family("Records committed to the analyst store.", ("output",)),
     "tieout_audit_failures": Family("Comparisons of topics and store that could not be made."),
+    "tieout_restored_rows": Family("Rows of tables that restores brought back.", ("axis",)),
 }
 
 GAUGES: Final[dict[GaugeName, Family]] = {
@@ -103,6 +106,7 @@ GAUGES: Final[dict[GaugeName, Family]] = {
     "tieout_frame_tick_timestamp_seconds": Family("Processing instant of the newest frame applied.", ("axis",)),
     "tieout_consumer_lag_records": Family("Records between position and log end.", ("topic", "partition")),
     "tieout_assigned_partitions": Family("Partitions assigned to this process.", ("topic",)),
+    "tieout_restore_progress_ratio": Family("How much of the running restore is done; 1 when nothing is restored."),
     "tieout_event_loop_lag_seconds": Family("Delay of a 1 s timer on the event loop."),
     "tieout_findings_open": Family("Findings open or acknowledged now.", ("code", "queue", "severity")),
     "tieout_finding_oldest_timestamp_seconds": Family("Onset of the oldest open finding.", ("code",)),

@@ -230,6 +230,8 @@ class Checkpoint(_Section):
 
     interval_ms: Positive = Field(default=500, description="Longest time between checkpoints.")
     changes: Positive = Field(default=5_000, description="Most changes between checkpoints.")
+    snapshot_dir: Path | None = Field(default=None, description="Folder of the tables' local snapshots; null: none.")
+    snapshot_every_s: Positive = Field(default=600, description="Time between two local snapshots of a running worker.")
 
 
 class Ops(_Section):

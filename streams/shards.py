@@ -16,6 +16,7 @@ from tieout.reconcilers.outcomes import STATE_OUTPUTS, Outcome, Output
 from tieout.streams.tables import Checkpoint, Place, Restored, Stamp
 
 Row = tuple[str, bytes, bytes | None]  # of a changelog: table, key, value or None for a deletion
+_ROWS_A_LOOK: Final = 5_000  # between two looks at whether a restore is still wanted
 PRODUCERS_KEPT: Final = 64  # of frames, the last ones seen: an ingest that restarts is a new one
 
 
@@ -99,8 +100,12 @@ class Shard:
     ) -> Shard:
         """The shard that a place's changelogs describe."""
         state = reconciler.state(place.axis, place.partition, partitions)
-        for table, key, value in restored.rows.items():
-            state.restore(table, key, value)
+        watch, put = restored.watch, state.restore
+        watch.rows = len(restored.rows)
+        for number, (table, key, value) in enumerate(restored.rows.items(), start=1):
+            put(table, key, value)
+            if number % _ROWS_A_LOOK == 0:
+                watch.built(_ROWS_A_LOOK)
         state.restored()
         return cls(place, epoch, state, reconciler, restored.checkpoint)
 

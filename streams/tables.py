@@ -16,10 +16,14 @@ committed, 7.3 above is left out because no checkpoint record followed.
 
 from __future__ import annotations
 
+import gc
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, NamedTuple, cast
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -28,12 +32,15 @@ from tieout.reconcilers.changes import UnknownVersion
 from tieout.reconcilers.entities import Axis
 from tieout.streams.topics import LEDGER, table_topic
 
+log = logging.getLogger(__name__)
+
 CLAIM_KEY: Final = b"claim"
 CHECKPOINT_KEY: Final = b"checkpoint"
 STAMP_HEADER: Final = "c"
-FORMAT: Final = 2  # of the rows, stated by each checkpoint; those before the worker axis stated none: 1
+FORMAT: Final = 3  # of the rows, stated by each checkpoint; those before the worker axis stated none: 1
+_READ: Final = (2, FORMAT)  # what was published is not in 2: it is worked out, once
 
-_BATCH: Final = 1_000
+_BATCH: Final = 5_000
 _POLL_S: Final = 0.02  # longer adds itself to every restore, since the last batch is never full
 _BROKER_S: Final = 15.0
 
@@ -63,8 +70,14 @@ class Stamp(NamedTuple):
         """The stamp of a changelog row; RestoreError when it has none."""
         for name, value in cast("list[tuple[str, bytes]]", message.headers() or []):
             if name == STAMP_HEADER:
-                return cls(*map(int, value.split(b".")))
+                return _stamp(value)
         raise RestoreError(f"{_where(message)}: a row without the header {STAMP_HEADER!r}; who else writes there?")
+
+
+@lru_cache(maxsize=4_096)
+def _stamp(header: bytes) -> Stamp:
+    """All rows of a checkpoint carry the same one."""
+    return Stamp(*map(int, header.split(b".")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +105,7 @@ class Checkpoint:
     def from_bytes(cls, value: bytes) -> Checkpoint:
         """The checkpoint that `to_bytes` wrote, here or in an older build; UnknownVersion when a newer one did."""
         record = {"format": 1, **orjson.loads(value)}
-        if record["format"] != FORMAT:
+        if record["format"] not in _READ:
             raise UnknownVersion(_other_format(record["format"]))
         base = record.pop("base")
         return cls(**record, base=Stamp(*base) if base else None)
@@ -101,7 +114,8 @@ class Checkpoint:
 def _other_format(found: int) -> str:
     """A newer build's rows, or those of before the worker axis, which has to see every record once."""
     again = "run the newer build that wrote them, or else " if found > FORMAT else ""
-    return (f"the changelogs are of format {found}, this build reads {FORMAT}: {again}stop ingest and the workers, "
+    read = " and ".join(map(str, _READ))
+    return (f"the changelogs are of format {found}, this build reads {read}: {again}stop ingest and the workers, "
             "delete the topics tieout.tables.* and tieout.changes.*, run `tieout topics apply`, move ingest's consumer "
             "group to the beginning with Kafka's tools (kafka-consumer-groups.sh --group tieout-ingest --all-topics "
             "--reset-offsets --to-earliest --execute) and start them: the sources' topics are read again")
@@ -192,42 +206,159 @@ class Rows:
         """The last checkpoint is complete: its rows count."""
         self._kept.update(self._newest)
 
+    def counts(self, stamp: Stamp) -> bool:
+        """Whether rows with this stamp count."""
+        return stamp.number <= self._limits.get(stamp.epoch, stamp.number)
+
+    def __len__(self) -> int:
+        """How many keys were read, deleted ones among them."""
+        return len(self._kept)
+
+    def raw(self) -> Iterator[tuple[str, bytes, bytes, bool]]:
+        """(table, key, value, whether it belongs to the last checkpoint) of all rows that are there, unread."""
+        for place, value in self._kept.items():
+            if value is not None:
+                yield *place, value, place in self._newest
+
     def items(self) -> Iterator[tuple[str, str, Any]]:
         """(table, key, value) of all rows that are there."""
+        loads = orjson.loads
         for (table, key), value in self._kept.items():
             if value is not None:
-                yield table, key.decode(), orjson.loads(value)
+                yield table, key.decode(), loads(value)
+
+
+class Watch:
+    """Who looks on while tables are restored: what there is to do, what is done, and whether to go on.
+
+    Written by the thread that restores, read by others. `keep_on` raises when the result is not wanted any more.
+    """
+
+    def __init__(self, keep_on: Callable[[], None] = lambda: None) -> None:
+        self.expected = 0  # records of the changelogs, at most: compaction leaves holes
+        self.read = 0
+        self.rows = 0  # to rebuild the state from
+        self.rebuilt = 0
+        self._keep_on = keep_on
+
+    def took(self, records: int) -> None:
+        """So many more were read."""
+        self._keep_on()
+        self.read += records
+
+    def built(self, rows: int) -> None:
+        """So many more are in the state."""
+        self._keep_on()
+        self.rebuilt += rows
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, 0 to 1: half is reading, half is rebuilding."""
+        reading = min(1.0, self.read / self.expected) if self.expected else 0.0
+        return reading / 2 + (self.rebuilt / self.rows / 2 if self.rows else 0.0)
+
+
+class Copy(Protocol):
+    """A local copy of a place's changelogs up to some offsets."""
+
+    @property
+    def stamp(self) -> Stamp:
+        """Its last checkpoint."""
+
+    @property
+    def offsets(self) -> Mapping[str, int]:
+        """By changelog topic, the first record that is not in it."""
+
+    def rows(self) -> Iterator[tuple[str, bytes, bytes, Stamp]]:
+        """(table, key, value, stamp) of its rows."""
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """No looking for cycles while tables are built, and none in them afterwards: they are made of what stays."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What the changelogs of a place hold."""
+    """What the changelogs of a place hold, up to `offsets` by topic."""
 
     rows: Rows
     checkpoint: Checkpoint | None
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    watch: Watch = field(default_factory=Watch)
 
 
-def restore(client: Mapping[str, Any], place: Place, tables: Sequence[str], claim: Callable[[int], None]) -> Restored:
+def restore(
+    client: Mapping[str, Any],
+    place: Place,
+    tables: Sequence[str],
+    claim: Callable[[int], None],
+    watch: Watch | None = None,
+    copy: Copy | None = None,
+) -> Restored:
     """Read a place's tables to their end. `claim(epoch)` must write the claim of a new epoch before it returns.
 
     Raises RestoreError when rows are missing and KafkaException when the broker cannot be reached.
     """
+    watch = watch or Watch()
     with _Reader(client, place) as reader:
         ledger = Ledger()
         for _, message in reader.read([LEDGER]):
             ledger.read(_bytes(message.key()), _bytes(message.value()))
         claim(ledger.claimed + 1)
-        for _, message in reader.read([LEDGER]):  # what an owner of before wrote until our claim
-            ledger.read(_bytes(message.key()), _bytes(message.value()))
-        rows = Rows(ledger)
-        for table, message in reader.read(list(tables)):
-            rows.add(table, _bytes(message.key()) or b"", _bytes(message.value()), Stamp.of(message))
+        return _restored(reader, ledger, tables, watch, copy)
+
+
+def reread(client: Mapping[str, Any], place: Place, tables: Sequence[str], copy: Copy | None) -> Restored:
+    """The same without a claim: for the place's owner, who writes nothing meanwhile.
+
+    Raises RestoreError when somebody else does: the place has a new owner, and rows of half a checkpoint may be here.
+    """
+    with _Reader(client, place) as reader:
+        restored = _restored(reader, Ledger(), tables, Watch(), copy)
+        if list(reader.read([LEDGER])):
+            raise RestoreError(f"{place} was written to by another worker while its changelogs were read")
+        return restored
+
+
+def _restored(reader: _Reader, ledger: Ledger, tables: Sequence[str], watch: Watch, copy: Copy | None) -> Restored:
+    for _, message in reader.read([LEDGER]):  # what an owner of before wrote until our claim
+        ledger.read(_bytes(message.key()), _bytes(message.value()))
+    rows = Rows(ledger)
+    if copy is not None and _usable(copy, ledger, rows, reader):
+        for row in copy.rows():
+            rows.add(*row)
+        reader.begin(copy.offsets)
+    for table, message in reader.read(list(tables), watch):
+        rows.add(table, _bytes(message.key()) or b"", _bytes(message.value()), Stamp.of(message))
     last = ledger.last()
     if last is not None and rows.holds(last, tables):
         rows.take_newest()
     else:
         ledger.drop_last()
-    return Restored(rows, ledger.last())
+    return Restored(rows, ledger.last(), dict(reader.offsets), watch)
+
+
+def _usable(copy: Copy, ledger: Ledger, rows: Rows, reader: _Reader) -> bool:
+    """Whether the changelogs go on where the copy ends; a log line where they do not."""
+    last = ledger.last()
+    if last is None or copy.stamp > last.stamp:
+        found = f"{last.stamp.epoch}.{last.stamp.number}" if last else "none"
+        reason = f"it is of checkpoint {copy.stamp.epoch}.{copy.stamp.number}, the last in the ledger is {found}"
+    elif not rows.counts(copy.stamp):
+        reason = f"its checkpoint {copy.stamp.epoch}.{copy.stamp.number} does not count"
+    elif beyond := [topic for topic, offset in copy.offsets.items() if offset > reader.bounds(topic)[1]]:
+        reason = f"{', '.join(beyond)} ends before it"
+    else:
+        return True
+    log.warning("the local snapshot is left aside: %s", reason)
+    return False
 
 
 def progress(client: Mapping[str, Any], place: Place) -> Checkpoint | None:
@@ -244,7 +375,7 @@ class _Reader:
 
     def __init__(self, client: Mapping[str, Any], place: Place) -> None:
         self._place = place
-        self._offsets: dict[str, int] = {}
+        self.offsets: dict[str, int] = {}  # by topic, the next to read
         self._consumer = Consumer(
             {
                 **client,
@@ -263,28 +394,45 @@ class _Reader:
     def __exit__(self, *_: object) -> None:
         self._consumer.close()
 
-    def read(self, tables: list[str]) -> Iterator[tuple[str, Message]]:
+    def begin(self, offsets: Mapping[str, int]) -> None:
+        """Read from these offsets on, by topic."""
+        for topic, offset in offsets.items():
+            self._start(topic)
+            self.offsets[topic] = offset
+
+    def bounds(self, topic: str) -> tuple[int, int]:
+        """The first offset of the changelog, and the one behind its last."""
+        place = TopicPartition(topic, self._place.partition)
+        return self._consumer.get_watermark_offsets(place, timeout=_BROKER_S)
+
+    def read(self, tables: list[str], watch: Watch | None = None) -> Iterator[tuple[str, Message]]:
         """All messages of these tables up to the end at this moment, order kept within a table."""
         topics = {table_topic(table, self._place.axis): table for table in tables}
         for topic in topics:
-            self._offsets.setdefault(topic, self._start(topic))
-        self._consumer.assign([TopicPartition(t, self._place.partition, self._offsets[t]) for t in topics])
+            if topic not in self.offsets:
+                self.offsets[topic] = self._start(topic)
+        if watch:
+            watch.expected = sum(self.bounds(topic)[1] - self.offsets[topic] for topic in topics)
+        self._consumer.assign([TopicPartition(t, self._place.partition, self.offsets[t]) for t in topics])
         open_topics = set(topics)
         while open_topics:
-            for message in self._consumer.consume(_BATCH, _POLL_S):
+            messages = self._consumer.consume(_BATCH, _POLL_S)
+            for message in messages:
                 topic = str(message.topic())
                 error = message.error()
                 if error is None:
-                    self._offsets[topic] = int(message.offset() or 0) + 1
+                    self.offsets[topic] = int(message.offset() or 0) + 1
                     yield topics[topic], message
                 elif error.code() == KafkaError._PARTITION_EOF:
                     open_topics.discard(topic)
                 else:
                     raise KafkaException(error)
+            if watch:
+                watch.took(sum(message.error() is None for message in messages))
 
     def _start(self, topic: str) -> int:
         """0; RestoreError when the head of the changelog is gone."""
-        low, _ = self._consumer.get_watermark_offsets(TopicPartition(topic, self._place.partition), timeout=_BROKER_S)
+        low, _ = self.bounds(topic)
         if low > 0:
             raise RestoreError(
                 f"{topic} [{self._place.partition}] begins at offset {low}, expected 0: rows were deleted. "

@@ -202,12 +202,19 @@ class _Worker:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         expect("worker")
         BrokerWatch(self._settings).start()
-        jobs = [app.start(), checkpointer.run(), self._watch(app, handover)]
+        jobs = [app.start(), checkpointer.run(), handover.snapshots(), self._watch(app, handover)]
         tasks = [asyncio.create_task(job) for job in ([*jobs, downstream.run()] if downstream else jobs)]
         for task in tasks:
             task.add_done_callback(_end_on_error)
         await stop.wait()
-        return await _stop(app, tasks)
+        handover.abandon()
+        await _stop(app, tasks)
+        if handover.busy:  # it holds nothing, and what it waits for may take longer than a supervisor does
+            log.info("stopped while restoring")
+            logging.shutdown()
+            os._exit(0)
+        log.info("stopped")
+        return 0
 
     async def _watch(self, app: WorkerApp, handover: Handover) -> None:
         """Measure the loop, and end the process when Faust has given up or a place stays without its shard."""
@@ -219,17 +226,19 @@ class _Worker:
             if app.crashed:
                 end_process("Faust crashed", app.crash_reason)
             if handover.missing_for_s() > _MISSING_S and handover.assigned:
-                end_process(f"not restored for {_MISSING_S:.0f} s: {', '.join(map(str, handover.missing))}")
+                end_process(f"no restore got on for {_MISSING_S:.0f} s: {', '.join(map(str, handover.missing))}")
 
     def _places(self) -> Answer:
         handover = self._handover
         if handover is None or not handover.assigned:
             return Answer(False, "nothing is assigned yet")
         missing = handover.missing
-        return Answer(not missing, f"restoring {', '.join(map(str, missing))}" if missing else "all restored")
+        if not missing:
+            return Answer(True, "all restored")
+        return Answer(False, f"restoring {handover.progress() or ', '.join(map(str, missing))}")
 
 
-async def _stop(app: WorkerApp, tasks: list[asyncio.Task[Any]]) -> int:
+async def _stop(app: WorkerApp, tasks: list[asyncio.Task[Any]]) -> None:
     last_resort = threading.Timer(_STOP_S, os._exit, [EXIT_AGAIN])
     last_resort.daemon = True
     last_resort.start()
@@ -239,8 +248,6 @@ async def _stop(app: WorkerApp, tasks: list[asyncio.Task[Any]]) -> int:
     await app.stop()
     await asyncio.gather(*tasks, return_exceptions=True)
     last_resort.cancel()
-    log.info("stopped")
-    return 0
 
 
 def _end_on_error(task: asyncio.Task[Any]) -> None:

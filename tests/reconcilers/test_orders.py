@@ -14,13 +14,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tieout.reconcilers import affected
+from tieout.reconcilers.billing import ROW_COLUMNS
 from tieout.reconcilers.changes import Change, Frame, Op
 from tieout.reconcilers.engine import READS_OF_WORKER, State, apply, settle
 from tieout.reconcilers.entities import ENTITIES, Axis, Reach
 from tieout.reconcilers.facts import TABLE_OF, Facts
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
+from tieout.reconcilers.project import ProjectState
 from tieout.reconcilers.routing import STANDING, partition_of, standing
+from tieout.reconcilers.worker import WorkerState
 
 END = "2026-03-20T12:00:00Z"
 DETECTED = {"opened_at", "updated_at", "version", "severity_at"}
@@ -401,3 +404,65 @@ def test_objects_that_are_emptied_lost_and_read_again_end_the_same(seed: int) ->
     for partitions, restart in ((1, 0.0), (3, 0.0), (2, 0.05)):
         wild = Everywhere(partitions, restart, rng).play(interleave(rng, by_source)).end()
         assert wild == calm
+
+
+def taken_up(state: State, rows: dict[tuple[str, str], Any]) -> State:
+    """A new state from the rows, as they come out of a changelog."""
+    fresh = State(state.axis, state.partition, state.partitions, Policy())
+    for (table, key), value in orjson.loads(orjson.dumps([*map(list, rows.items())])):
+        if value is not None:
+            fresh.restore(table, key, value)
+    fresh.restored()
+    return fresh
+
+
+def part_of(state: State) -> ProjectState:
+    """The state's own part; the worker axis has one of the same kind."""
+    assert isinstance(state._part, ProjectState)
+    return state._part
+
+
+def derived(state: State) -> dict[str, Any]:
+    """What a restore must give back besides facts and lives."""
+    part = part_of(state)
+    frontiers = {key: lane.frontier for key, lane in part.lives.lanes.items()}
+    return {
+        "rows": {key: rows for key, rows in part.rows.items() if rows}, "pending": part._pending,
+        "told": {key: told for key, told in part._told.items() if any(told)} if isinstance(part, WorkerState) else {},
+        "sums": part.cells.sums(), "pairs": {pair: found for pair, found in part._counted.items() if found},
+        "dues": {place: {code: [at for at in instants if at > min(frontiers.values())]
+                         for code, instants in dues.items()} for place, dues in part.lives.dues.items()},
+    }
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_what_was_published_is_taken_up_and_equals_what_would_be_worked_out(seed: int) -> None:
+    """Also without the rows of `counts`, as a changelog of before has none."""
+    rng = random.Random(seed)
+    run = Run(2, 0.05, rng).play(interleave(rng, streams(business(seed))))
+    for index, state in enumerate(run.states):
+        run._drain(index)
+        rows = run.tables[index]
+        now = derived(state)
+        assert any(table == "counts" for table, _ in rows) or not part_of(state).facts.entries
+        assert derived(taken_up(state, rows)) == now
+        older = {place: value for place, value in rows.items() if place[0] != "counts"}
+        worked_out = derived(taken_up(state, older))
+        assert {**worked_out, "dues": None} == {**now, "dues": None}
+
+
+def test_rows_of_another_version_are_worked_out_anew() -> None:
+    run = Run(1, 0.05, random.Random(3)).play(in_time(streams(business(3))))
+    run._drain(0)
+    rows = {place: [value[0], 0, *value[2:]] if place[0] == "counts" and value else value
+            for place, value in run.tables[0].items()}
+    assert derived(taken_up(run.states[0], rows))["rows"] == derived(run.states[0])["rows"]
+
+
+def test_a_row_has_the_columns_that_its_changelog_keeps() -> None:
+    run = Run(1, 0.0, random.Random(3)).play(in_time(streams(business(3))))
+    part = part_of(run.states[0])
+    rows = [row for rows in part.rows.values() for row in rows.values()]
+    assert rows
+    assert {frozenset(row) for row in rows} == {frozenset(ROW_COLUMNS)}

@@ -80,7 +80,7 @@ class _Changelogs:
 
     def __init__(self, world: World, place: Place) -> None:
         self._world, self._place = world, place
-        self._offsets: dict[str, int] = {}
+        self.offsets: dict[str, int] = {}
 
     def __enter__(self) -> _Changelogs:
         return self
@@ -88,12 +88,12 @@ class _Changelogs:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def read(self, names: Sequence[str]) -> Iterator[tuple[str, Record]]:
+    def read(self, names: Sequence[str], watch: object = None) -> Iterator[tuple[str, Record]]:
         for name in names:
             topic = table_topic(name, self._place.axis)
             records = self._world.log[topic, self._place.partition]
-            start = self._offsets.get(topic, 0)
-            self._offsets[topic] = len(records)
+            start = self.offsets.get(topic, 0)
+            self.offsets[topic] = len(records)
             for record in records[start:]:
                 yield name, record
 
