@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import orjson
 
 from tieout.codecs.errors import (
+    SHOWN_LENGTH,
     BadValue,
     DecodeError,
     MissingKey,
@@ -37,6 +38,7 @@ DECISIONS: Final = ("acked", "assigned", "waived", "resolved")
 _VERBS: Final = {"upserted": Op.UPSERT, "deleted": Op.DELETE, "rekeyed": Op.REKEY, "snapshot": Op.SNAPSHOT,
                  "gap": Op.GAP, "truncated": Op.TRUNCATE}
 _VERB_OF: Final = {op: verb for verb, op in _VERBS.items()}
+_KINDS_KEPT: Final = 1_024  # unknown types, of which a source sends the same ones again and again
 _TOMBSTONE: Final = Decoded(filtered="tombstone")
 
 Event = dict[str, Any]
@@ -255,7 +257,13 @@ def _rare(kind: str, event: Event, raw: RawRecord) -> Decoded:
     prefix, _, action = kind.rpartition(".")
     if prefix == "tieout.finding" and action in DECISIONS:
         return _decision(action, event, raw)
-    raise UnknownType(f"type: found {shown(kind)}, no such type{nearest(kind, list(_PLANS))}")
+    raise UnknownType(f"type: found {shown(kind)}, no such type{_meant(kind[:SHOWN_LENGTH])}")
+
+
+@lru_cache(_KINDS_KEPT)
+def _meant(kind: str) -> str:
+    """Which type was meant, looked up once: comparing with all of them takes ten milliseconds."""
+    return nearest(kind, list(_PLANS))
 
 
 def _observed(data: Mapping[str, Any]) -> Decoded:

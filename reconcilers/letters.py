@@ -27,7 +27,7 @@ class Letters:
         if int(offset) in self._over.get(part, ()):
             return False
         known = self._offsets.setdefault(part, set())
-        is_news = int(offset) not in known
+        is_news = int(offset) not in known or at < self.since
         known.add(int(offset))
         self.since = min(self.since, at)
         return is_news

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tieout.codecs import canonical
 from tieout.codecs.canonical import CanonicalCodec, encode, encode_observed, recognises
 from tieout.codecs.errors import (
     BadValue,
@@ -226,3 +227,19 @@ def test_what_follows_from_coverage_cannot_be_sent() -> None:
             "subject": "I", "time": "2026-03-10T10:00:00Z", "sequence": "1", "data": {"le_code": "UK01"}}
     with pytest.raises(UnknownType, match="covered_invoice"):
         CanonicalCodec().decode(RawRecord("t", 0, 0, 0, None, json.dumps(sent).encode()))
+
+
+def test_an_unknown_type_is_compared_with_all_types_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison takes ten milliseconds: a source full of one unknown type would stand still."""
+    asked: list[str] = []
+
+    def nearest(name: str, known: list[str]) -> str:
+        asked.append(name)
+        return "; did you mean x?"
+
+    monkeypatch.setattr(canonical, "nearest", nearest)
+    for subject in ("1", "2", "3"):
+        value = json.dumps({**EVENT, "type": "tieout.timesheet" * 100, "subject": subject}).encode()
+        with pytest.raises(UnknownType, match="did you mean x"):
+            CODEC.decode(RawRecord("raw", 0, 0, 0, None, value))
+    assert [len(name) for name in asked] == [80]

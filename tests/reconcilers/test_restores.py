@@ -15,7 +15,7 @@ from firm import SYSTEMS, posted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reconcilers.test_orders import Everywhere, Item, eventful, interleave, streams
-from reconcilers.test_platform import NOON, PSA, TIME, letter, of, rows
+from reconcilers.test_platform import NOON, PSA, TIME, letter, of, rows, symbol
 
 from tieout.reconcilers.changes import Change, Frame, Op
 from tieout.reconcilers.engine import State, apply, settle
@@ -166,13 +166,14 @@ def test_both_axes_have_something_to_say() -> None:
 
 
 def watched(rng: random.Random, number: int) -> Frame:
-    """A frame of what ingest tells the control axis: gaps, re-reads, letters and their ends, quantities, watermarks."""
+    """A frame of what ingest tells the control axis: gaps, re-reads, letters, symbols, quantities, watermarks."""
     changes: list[Change] = []
     for _ in range(rng.randrange(4)):
         when = f"{rng.randrange(8, 12):02d}:{rng.randrange(60):02d}"
         changes.append(rng.choice((
             of(rng.choice((Op.GAP, Op.GAP, Op.SNAPSHOT, Op.TRUNCATE)), when, rng.choice(("", "", "a", "b"))),
-            letter(rng.randrange(6), rng.choice((Op.UPSERT, Op.DELETE)), schema=rng.random() < 0.7, when=when))))
+            letter(rng.randrange(6), rng.choice((Op.UPSERT, Op.DELETE)), schema=rng.random() < 0.7, when=when),
+            symbol(rng.choice("ab"), rng.choice(("state", "state|time_type", "")), when))))
     scale = rng.choice((1, 1, 60))
     tallies = [rows(number * 50, {3_600 // scale: 30, 27_000 // scale: 20}, NOON // HOUR + number // 6)]
     now = NOON + number * 10 * HOUR // 60
