@@ -77,7 +77,7 @@ def _column(sample: Sample, attribute: str) -> str | None:
 def _plain(name: str) -> str:
     """A name without what vendors put around it."""
     bare = name.lower().removesuffix("__c")
-    return re.sub(r"[^a-z0-9]", "", re.sub(r"^(pse__|msdyn_)", "", bare))
+    return re.sub(r"[^a-z0-9]", "", re.sub(r"^(pse__|msdyn_|new_)", "", bare))
 
 
 def _guesses(sample: Sample, entity: Entity, system: str) -> Iterator[Guess]:

@@ -79,7 +79,7 @@ class Frame:
     tick. `watermarks` maps a raw partition ("topic/3") to the commit instant up to which it has been delivered in
     full. `sources` maps a source to the raw partitions that make it up: its watermark is the minimum over them.
     `tallies` (control axis only) tell what ingest read. The changes of the control axis are those of whole objects,
-    gaps of records, and dead letters (`platform.DEAD_LETTER`).
+    gaps of records, dead letters (`platform.DEAD_LETTER`) and unknown symbols (`symbols.SYMBOL`).
     """
 
     producer: str

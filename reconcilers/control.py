@@ -15,6 +15,7 @@ from tieout.reconcilers.objects import Object
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
 from tieout.reconcilers.rules import platform
+from tieout.reconcilers.symbols import SYMBOL, Symbols
 from tieout.reconcilers.tallies import HOUR_US, LAST_EVENT, Ledger
 from tieout.reconcilers.timeline import FOREVER, SECOND
 from tieout.reconcilers.watermarks import Watermarks
@@ -52,19 +53,25 @@ class ControlState:
         self._ledger = Ledger()
         self._objects: dict[Place, Object] = {}
         self._letters: dict[Place, Letters] = {}
-        self._dirty: set[Place] = set()  # objects and letters
+        self._symbols: dict[Place, Symbols] = {}
+        self._dirty: set[Place] = set()  # objects, letters and symbols
         self._dropped: list[tuple[str, int]] = []  # places and hours whose quantities are forgotten
 
     def apply(self, frame: Frame) -> Iterator[Outcome]:
         """What turned stale, got lost or became unreadable, and what did no longer."""
         self.marks.take(frame)
+        sampled = sorted({name for tally in frame.tallies for name in tally.quantities})
+        unvalued = [name for name in sampled if self._mean_s(name) is None]
         for tally in frame.tallies:
             self._ledger.add(frame.producer, tally)
         for source in self.marks.sources():
             yield from self._look(source)
         yield from self._take(frame.changes)
-        for name in sorted({name for tally in frame.tallies for name in tally.quantities}):
+        for name in sampled:
             yield from self._judge(name)
+        for source, _, entity in (name.partition("|") for name in unvalued):
+            if self._letters.get((source, entity)):  # until now nobody could say what they are worth
+                yield from self._look_at_letters((source, entity), NEVER, None)
 
     def settle(self) -> Iterator[Outcome]:
         """Where every source stands now: watermarks, lags and counts move with each frame."""
@@ -120,19 +127,26 @@ class ControlState:
     def _take(self, changes: Iterable[Change]) -> Iterator[Outcome]:
         lost: dict[Place, dict[str, int]] = {}  # gaps that are news, by subject: since when
         letters: dict[Place, int] = {}  # latest instant at which something about them happened
+        unread: dict[Place, Letters] = {}  # those that are news
+        symbols: dict[Place, Symbols] = {}  # records that are news
         for change in changes:
+            self._note_symbols(change, symbols)
             if change.entity == platform.DEAD_LETTER:
-                for place in self._sort_letter(change):
+                for place in self._sort_letter(change, unread):
                     letters[place] = max(change.commit_us, letters.get(place, NEVER))
-            elif self._objects.setdefault(place := (change.source, change.entity), Object()).note(change):
+                continue
+            place = (change.source, change.entity)
+            if change.entity != SYMBOL and self._objects.setdefault(place, Object()).note(change):
                 news = lost.setdefault(place, {})
                 if change.op is Op.GAP:
                     news[change.subject] = min(change.commit_us, news.get(change.subject, FOREVER))
-        self._dirty |= lost.keys() | letters.keys()
+        self._dirty |= lost.keys() | letters.keys() | symbols.keys()
         for place, news in lost.items():
             yield from self._look_at_object(place, news)
         for place, at in letters.items():
-            yield from self._look_at_letters(place, at)
+            yield from self._look_at_letters(place, at, unread.get(place))
+        for place, records in symbols.items():
+            yield from self._look_at_symbols(place, records)
 
     def _look_at_object(self, place: Place, news: dict[str, int]) -> Iterator[Outcome]:
         """A gap opens the finding even if its end is known already: it did happen."""
@@ -149,24 +163,50 @@ class ControlState:
             yield from self._alarms.clear(platform.GAP, None, "|".join(place), at=at, now=now,
                                           reason="it has been read again")
 
-    def _sort_letter(self, change: Change) -> Iterator[Place]:
+    def _sort_letter(self, change: Change, unread: dict[Place, Letters]) -> Iterator[Place]:
         """Keep a record that could not be read, or forget it once it was sent again; the objects concerned."""
         if change.op is Op.DELETE:
             yield from (place for place, letters in self._letters.items() if letters.discard(change.key))
         elif change.asserted.get("schema"):
             place = (change.source, change.subject)
-            self._letters.setdefault(place, Letters()).add(change.key, change.commit_us)
-            yield place
+            if self._letters.setdefault(place, Letters()).add(change.key, change.commit_us):
+                unread.setdefault(place, Letters()).add(change.key, change.commit_us)
+                yield place
 
-    def _look_at_letters(self, place: Place, at: int) -> Iterator[Outcome]:
+    def _look_at_letters(self, place: Place, at: int, news: Letters | None) -> Iterator[Outcome]:
+        """Letters open the finding even if they are over already, as gaps do: batches must not matter."""
         letters, now, key = self._letters[place], self.marks.now_us, "|".join(place)
-        if letters:
-            broke = platform.unreadable(*place, len(letters), self._mean_s(key))
-            yield from self._alarms.raise_(platform.SCHEMA, broke, letters.first(_NAMED), len(letters),
-                                           onset=letters.since, deadline=letters.since, opened_at=now, now=now)
-        else:
+        if shown := letters or news:
+            broke = platform.unreadable(*place, len(shown), self._mean_s(key))
+            yield from self._alarms.raise_(platform.SCHEMA, broke, shown.first(_NAMED), len(shown),
+                                           onset=shown.since, deadline=shown.since, opened_at=now, now=now)
+        if not letters:
             yield from self._alarms.clear(platform.SCHEMA, None, key, at=max(at, now), now=now,
                                           reason="every record was read after all")
+
+    def _note_symbols(self, change: Change, news: dict[Place, Symbols]) -> None:
+        """Note which records have symbols that nobody knows, or none any more."""
+        if change.entity == SYMBOL:
+            place = (change.source, change.subject)
+            if self._symbols.setdefault(place, Symbols()).note(change):
+                seen = news.setdefault(place, Symbols())
+                if change.op is Op.UPSERT:
+                    seen.note(change)
+        elif change.op is Op.TRUNCATE:
+            place = (change.source, change.entity)
+            if place in self._symbols and self._symbols[place].emptied(change.commit_us):
+                news.setdefault(place, Symbols())
+
+    def _look_at_symbols(self, place: Place, news: Symbols) -> Iterator[Outcome]:
+        """As for letters: what is over already did happen."""
+        symbols, now = self._symbols[place], self.marks.now_us
+        if shown := symbols or news:
+            broke = platform.unknown_symbols(*place, len(shown), shown.fields())
+            yield from self._alarms.raise_(platform.SCHEMA, broke, shown.first(_NAMED), len(shown),
+                                           onset=shown.since, deadline=shown.since, opened_at=now, now=now)
+        if not symbols:
+            yield from self._alarms.clear(platform.SCHEMA, platform.ENUM, "|".join(place), at=now, now=now,
+                                          reason="every symbol is known")
 
     def _mean_s(self, name: str) -> int | None:
         """The mean quantity of the object's rows, if it has quantities."""
@@ -210,6 +250,8 @@ class ControlState:
             self._objects[where[0], where[1]] = Object.from_record(said)
         elif kind == "letters":
             self._letters[where[0], where[1]] = Letters.restore(said)
+        elif kind == "symbols":
+            self._symbols[where[0], where[1]] = Symbols.restore(said)
 
     def restored(self) -> None:
         """Rebuild the cells."""
@@ -229,6 +271,8 @@ class ControlState:
                 yield "counts", "object|" + "|".join(place), ["object", *place, of_object.to_record()]
             if (letters := self._letters.get(place)) is not None:
                 yield "counts", "letters|" + "|".join(place), ["letters", *place, letters.to_record()]
+            if (symbols := self._symbols.get(place)) is not None:
+                yield "counts", "symbols|" + "|".join(place), ["symbols", *place, symbols.to_record()]
         for key, value in self._alarms.drain():
             yield "findings", key, value
         self._dirty.clear()

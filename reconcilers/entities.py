@@ -198,4 +198,10 @@ ENTITIES: Final[Mapping[str, Entity]] = {entity.name: entity for entity in _ALL}
 SOURCED: Final[Mapping[str, Entity]] = {  # those that a source may send
     name: entity for name, entity in ENTITIES.items() if name != "covered_invoice"
 }
+# Enumerations that decide what becomes of a record: a symbol that nobody knows there is told (check 43).
+GUARDED: Final[Mapping[str, tuple[str, ...]]] = {
+    entity.name: tuple(name for name, attribute in entity.attributes.items() if attribute.members and (
+        name in ("state", "type", "method") or name.endswith("_type")))
+    for entity in _ALL
+}
 SYSTEMS: Final = ("ERP", "PSA", "HCM", "CRM", "SCHED", "TIME")

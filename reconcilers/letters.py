@@ -11,20 +11,26 @@ from tieout.reconcilers.timeline import FOREVER
 
 
 class Letters:
-    """Offsets by raw partition, and since when there are any."""
+    """Offsets by raw partition, and since when there are any. One that is over stays over, if it is read again too."""
 
     def __init__(self) -> None:
         self.since = FOREVER
         self._offsets: dict[str, set[int]] = {}
+        self._over: dict[str, set[int]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._offsets.values()))
 
-    def add(self, origin: str, at: int) -> None:
-        """A record could not be read; `origin` is topic/partition/offset."""
+    def add(self, origin: str, at: int) -> bool:
+        """A record could not be read; `origin` is topic/partition/offset. Whether that is news."""
         part, _, offset = origin.rpartition("/")
-        self._offsets.setdefault(part, set()).add(int(offset))
+        if int(offset) in self._over.get(part, ()):
+            return False
+        known = self._offsets.setdefault(part, set())
+        is_news = int(offset) not in known
+        known.add(int(offset))
         self.since = min(self.since, at)
+        return is_news
 
     def discard(self, origin: str) -> bool:
         """The record was sent once more; whether it was one of these."""
@@ -33,6 +39,7 @@ class Letters:
         if int(offset) not in offsets:
             return False
         offsets.discard(int(offset))
+        self._over.setdefault(part, set()).add(int(offset))
         if not self:
             self.since = FOREVER
         return True
@@ -45,16 +52,21 @@ class Letters:
 
     def to_record(self) -> list[Any]:
         """A JSON value, offsets as stretches [first, end); `restore` reads it."""
-        return [self.since, {part: list(_stretches(offsets)) for part, offsets in self._offsets.items() if offsets}]
+        return [self.since, *({part: list(_stretches(offsets)) for part, offsets in each.items() if offsets}
+                              for each in (self._offsets, self._over))]
 
     @classmethod
     def restore(cls, value: list[Any]) -> Letters:
         """The letters that `to_record` wrote."""
         letters = cls()
         letters.since = value[0]
-        letters._offsets = {part: {offset for first, end in stretches for offset in range(first, end)}
-                            for part, stretches in value[1].items()}
+        letters._offsets, letters._over = (_offsets(each) for each in (value[1], value[2] if len(value) > 2 else {}))
         return letters
+
+
+def _offsets(record: dict[str, list[list[int]]]) -> dict[str, set[int]]:
+    return {part: {offset for first, end in stretches for offset in range(first, end)}
+            for part, stretches in record.items()}
 
 
 def _stretches(offsets: set[int]) -> Iterator[list[int]]:

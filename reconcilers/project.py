@@ -218,6 +218,15 @@ class ProjectState:
         behind = {*stale_sources(self.policy, self.marks), *self._unknown.sources("entry")}
         blamed = sorted(source for source in behind if source.partition("/")[0] in _GUARDED)
         self.cells.give("unevaluated", self._cost(live, blamed) if blamed else {})
+        self.cells.give("unread", suppressed.unread(live, self._unread()) if self.facts.gapped else {})
+
+    def _unread(self) -> Iterator[tuple[str, set[str], Iterable[str]]]:
+        """Entries, and postings of entries, that cannot be read now: their object, their sources, the entries."""
+        for entity, key in self.facts.gapped:
+            record = self.facts.records[entity, key]
+            if entity in ("time_entry", "posted_labour") and (sources := record.unread_at()):
+                found = affected.of_record(self.facts, record) if entity == "posted_labour" else {("entry", key)}
+                yield entity, sources, [subject for kind, subject in found if kind == "entry"]
 
     def _cost(self, live: AsOf, blamed: list[str]) -> Mapping[Cell, Amount]:
         return suppressed.cost(live, sorted(self._pending), blamed)

@@ -59,6 +59,23 @@ def fingerprint(row: Mapping[str, Any]) -> str:
     return str(uuid5(NAMESPACE_URL, repr(sorted((name, row[name]) for name in row if name != "updated_at"))))
 
 
+def unread(world: AsOf, records: Iterable[tuple[str, set[str], Iterable[str]]]) -> dict[Cell, Amount]:
+    """What the entries are worth that unread records are about, and how many: check 43 values by their mean.
+
+    `records`: object, sources where it is unread, and the entries that it bears on.
+    """
+    concerned = {(source, name, key) for name, sources, keys in records for source in sources for key in keys}
+    sums: dict[Cell, list[int]] = {}
+    for source, name, key in sorted(concerned):
+        entry = world.entry(key)
+        if entry.seen:
+            cell = Cell("unread", "minor", currency=currency(world, entry), source=source, object=name)
+            total = sums.setdefault(cell, [0, 0])
+            total[0] += value_minor(world, entry, entry.unbilled_s, priced(world, entry).rate)
+            total[1] += 1
+    return {cell: Amount(*total) for cell, total in sums.items()}
+
+
 def cost(world: AsOf, keys: Iterable[str], sources: Iterable[str]) -> dict[Cell, Amount]:
     """What waits for each stale source: entries, seconds and money that cannot be evaluated."""
     sums: dict[Cell, int] = {}

@@ -108,14 +108,22 @@ class History:
 
     def gaps(self) -> Iterator[Span]:
         """When the record was unknown: from each gap, and each dead letter, to the version that follows it."""
-        if self._lost:
-            yield from self._lost.spans(version.commit_us for version in self._versions if not version.is_gap)
+        yield from self._unread()
         until = FOREVER
         for version in reversed(self._versions):
             if version.is_gap:
                 yield Span(version.commit_us, until)
             else:
                 until = version.commit_us
+
+    def _unread(self) -> Iterator[Span]:
+        if self._lost:
+            yield from self._lost.spans(version.commit_us for version in self._versions if not version.is_gap)
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether a dead letter of the record is neither over nor followed by a later version."""
+        return any(span.until == FOREVER for span in self._unread())
 
     def at(self, instant: int) -> View | None:
         """The view as of an instant; None if the source had not said anything by then."""
@@ -301,6 +309,10 @@ class Record:
         """Systems that did not know the record for some time, and when."""
         for (source, _), history in self.histories.items():
             yield from ((source.partition("/")[0], span) for span in history.gaps())
+
+    def unread_at(self) -> set[str]:
+        """Sources that said something of the record that nobody could read, and nothing since."""
+        return {source for (source, _), history in self.histories.items() if history.is_unread}
 
     def versions(self) -> Iterator[Version]:
         """All versions of all sources."""

@@ -63,6 +63,9 @@ class WorkerState(ProjectState):
     def _cost(self, live: AsOf, blamed: list[str]) -> Mapping[Cell, Amount]:
         return {}  # what stale sources cost is counted once, on the project axis
 
+    def _unread(self) -> Iterator[tuple[str, set[str], Iterable[str]]]:
+        return iter(())  # likewise
+
     # -- standings -------------------------------------------------------------------------------
 
     def _publish_entries(self, live: AsOf) -> Iterator[Outcome]:

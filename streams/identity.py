@@ -8,6 +8,7 @@ What is learned is kept as rows of one map, `tieout.xref.v1`, each row a text ke
     root|<code>                      the first code of a re-keyed project: old and new go to one partition
     from|<source>|<topic>            a source that was met in a topic, where the configuration names another one
     gap|<entity>|<source>|<subject>  a record that its source lost changes of, once: whatever follows is told to all
+    symbol|<entity>|<source>|<subject>  the order token of a record's version and its fields with unknown symbols, JSON
     letter|<topic>/<partition>/<offset>  a record that could not be read: the gaps that it is for what it is about, JSON
     worker|<entry>                   the worker whose partition of the worker axis has a time entry, for ever
     cover|<invoice>                  the first commit, in microseconds, at which it was known what an invoice covers
@@ -24,12 +25,13 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from tieout.reconcilers.changes import Change, Op
-from tieout.reconcilers.entities import ENTITIES, Reach
+from tieout.reconcilers.entities import ENTITIES, GUARDED, UNKNOWN, Reach
 
 # {"$ref": [entity, id]} stands for the business key of a record of the same source that is named by its id;
 # {"$ref": [entity, id, system]} for one of another system, whichever instance of it knows the id.
 REFERENCE: Final = "$ref"
 _TIME_KIND: Final = "TIME_ENTRY"
+_SYMBOL: Final = "symbol|"
 
 
 class Place(NamedTuple):
@@ -75,6 +77,7 @@ class Identity:
     sources: set[str] = field(default_factory=set)  # that have ids here
     systems: set[str] = field(default_factory=set)  # that have a source at all
     gapped: set[str] = field(default_factory=set)  # rows of records that were lost from sight at some time
+    symbols: set[str] = field(default_factory=set)  # rows of records that had a symbol which nobody knows
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -85,11 +88,18 @@ class Identity:
         self.rows[row] = value
         self._note_source(row)
 
+    def is_news(self, row: str, value: str) -> bool:
+        """Whether a row that was read says what is not known: rows are for ever, but those of symbols move on."""
+        known = self.rows.get(row)
+        return known is None or (row.startswith(_SYMBOL) and orjson.loads(value)[0] > orjson.loads(known)[0])
+
     def _note_source(self, row: str) -> None:
         if row.startswith("id|"):
             self.sources.add(row.split("|", 3)[2])
         elif row.startswith("gap|"):
             self.gapped.add(row)
+        elif row.startswith(_SYMBOL):
+            self.symbols.add(row)
 
     def meets(self, need: str) -> bool:
         """Whether what a change waits for is known."""
@@ -230,6 +240,31 @@ class Identity:
         """The gaps that `note_letter` was told."""
         return [Change.from_record(gap) for gap in orjson.loads(self.rows.get(_letter_row(origin), "[]"))]
 
+    def note_symbols(self, change: Change) -> str | None:
+        """Which guarded fields of the record read UNKNOWN as of this version, joined by '|'; None: nothing to tell.
+
+        What was told is kept with its order token: an older version says nothing, and the same one, which may come
+        again because a crash kept it from the control axis, says it again.
+        """
+        unknown = _unknown_in(change)
+        if not unknown and not self.symbols:
+            return None
+        row = f"{_SYMBOL}{change.entity}|{change.source}|{change.subject}"
+        known = self.rows.get(row)
+        if known is None and not unknown:
+            return None
+        seq, before = orjson.loads(known) if known else ("", "")
+        if seq > change.seq:
+            return None
+        stated = set() if change.op is Op.DELETE else set(filter(None, before.split("|"))) - change.asserted.keys()
+        fields = "|".join(sorted(stated.union(unknown)))
+        if seq == change.seq:
+            return before
+        if not fields and not before:
+            return None
+        self._learn(row, orjson.dumps([change.seq, fields]).decode())
+        return fields
+
     def was_lost(self, change: Change) -> bool:
         """Whether changes of the record were lost before."""
         return bool(self.gapped) and _gap_row(change) in self.gapped
@@ -314,6 +349,13 @@ class Identity:
         self.rows[row] = value
         self.fresh[row] = value
         self._note_source(row)
+
+
+def _unknown_in(change: Change) -> list[str]:
+    """The guarded fields of a version with a symbol that nobody knows."""
+    if change.op is Op.DELETE:
+        return []
+    return [name for name in GUARDED[change.entity] if change.asserted.get(name) == UNKNOWN]
 
 
 def _letter_row(origin: str) -> str:

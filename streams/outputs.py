@@ -34,12 +34,13 @@ _NULLABLE: Final = {
 }
 
 
-def encoders() -> dict[Output, Callable[[Row], bytes]]:
+def encoders(ids: Mapping[Output, int] | None = None) -> dict[Output, Callable[[Row], bytes]]:
     """A function for each output that encodes its rows; ValueError when a row is not what the schema says.
 
-    Schema ids are the outputs' positions from 1: readers of ours go by the topic, and no registry has to be up.
+    Schema ids are those given, else the outputs' positions from 1: readers of ours go by the topic.
     """
-    return {output: row_encoder(avsc(output.value), number) for number, output in enumerate(Output, start=1)}
+    known = ids or {output: number for number, output in enumerate(Output, start=1)}
+    return {output: row_encoder(avsc(output.value), known[output]) for output in Output}
 
 
 def row_encoder(schema: Mapping[str, Any], schema_id: int) -> Callable[[Row], bytes]:

@@ -22,6 +22,7 @@ from tieout.reconcilers.lost import LETTER, LINKS, OVER, is_of_letter
 from tieout.reconcilers.objects import ORDER
 from tieout.reconcilers.routing import covered_invoice, partition_of
 from tieout.reconcilers.rules.platform import DEAD_LETTER
+from tieout.reconcilers.symbols import SYMBOL
 from tieout.reconcilers.tallies import LAST_EVENT
 from tieout.streams.deadletters import REPLAYED_FROM, Letter
 from tieout.streams.frames import FRAME_BYTES, FRAME_CHANGES, Framer, Moment, Outgoing, Watermarks
@@ -165,7 +166,7 @@ class Pipeline:
 
     def learned(self, row: str, value: str) -> None:
         """A row that another ingest process wrote: take it over, and release what waits for it."""
-        if row not in self.identity.rows:
+        if self.identity.is_news(row, value):
             self.identity.restore(row, value)
             self._release(needs_met_by(row))
 
@@ -192,7 +193,8 @@ class Pipeline:
     def _reject(self, record: RawRecord, reading: Reading, error: Exception, reason: str, hint: str,
                 changes: Iterable[Change] | None = None) -> None:
         """Put a record aside; `changes` are those that it would have been, where they could be read."""
-        source, entity = self._source_of(record, reading), reading.entity or UNNAMED
+        changes = self._concerned(record, reading) if changes is None else tuple(changes)
+        source, entity = self._source_of(record, reading), reading.entity or _only_entity(changes)
         self._count(source, entity, "received")
         self._count(source, entity, "dead_lettered")
         self._rejected[source, reason] += 1
@@ -203,7 +205,7 @@ class Pipeline:
         self._letters.append(letter)
         broken = isinstance(error, DecodeError) and error.schema_break
         self._control.append(_of_letter(letter, {"schema": broken, "reason": reason}))
-        self._make_unknown(letter, reading, self._concerned(record, reading) if changes is None else changes)
+        self._make_unknown(letter, reading, changes)
 
     def _concerned(self, record: RawRecord, reading: Reading) -> tuple[Change, ...]:
         """Which records one that cannot be read is about."""
@@ -254,8 +256,9 @@ class Pipeline:
         return homes
 
     def _decoded(self, record: RawRecord, reading: Reading, decoded: Decoded) -> None:
-        for change in decoded.changes:
-            self._stretches.now.sample(change)
+        if not self._stretches.again:
+            for change in decoded.changes:
+                self._stretches.now.sample(change)
         if (wrong := next(filter(implausible, decoded.changes), None)) is not None:
             error = BadValue(f"qty_s: found {wrong.asserted['qty_s']}, no day is longer than {LONGEST_DAY_S} s")
             self._reject(record, reading, error, "implausible_quantity", "is it in another unit than the mapping says?",
@@ -321,6 +324,8 @@ class Pipeline:
             return
         if change.op is not Op.SNAPSHOT and self._orders.went_back(change):
             self._control.append(_mark(change, Op.GAP, ORDER, "order"))
+        if change.entity in self._reads and (fields := self.identity.note_symbols(change)) is not None:
+            self._control.append(_of_symbols(change, fields))
         if change in self.parking:  # it waits already: a second delivery is not needed
             if self._stretches.again or not self.parking.is_same(change):
                 self._filter(change)
@@ -436,10 +441,23 @@ def _mark(change: Change, op: Op, subject: str, why: str) -> Change:
     return change._replace(key="", op=op, subject=subject, asserted={}, event_id=f"{change.event_id}#{why}")
 
 
+def _only_entity(changes: Iterable[Change]) -> str:
+    """What a record is about that cannot be read, where that much is known."""
+    entities = {change.entity for change in changes}
+    return entities.pop() if len(entities) == 1 else UNNAMED
+
+
 def _of_letter(letter: Letter, said: Mapping[str, bool | str]) -> Change:
     """A dead letter as a change for the control axis."""
     return Change(DEAD_LETTER, letter.origin, Op.UPSERT, letter.source, letter.object, letter.ts_us,
                   f"{letter.offset:020d}", said, origin=(letter.topic, letter.partition, letter.offset))
+
+
+def _of_symbols(change: Change, fields: str) -> Change:
+    """What the control axis is told of a record with unknown symbols, or with none any more."""
+    op, said = (Op.UPSERT, {"fields": fields}) if fields else (Op.DELETE, {})
+    return change._replace(entity=SYMBOL, key=change.subject or change.key, op=op, subject=change.entity, asserted=said,
+                           event_id=f"{change.event_id}#symbols")
 
 
 def _gap(letter: Letter, number: int, change: Change) -> Change:

@@ -104,6 +104,15 @@ class Registry:
             raise Incompatible(f"{subject}: {_said(answer)}")
         return int(self._sound(answer, f"register {subject}")["id"])
 
+    def id_of(self, subject: str, text: str) -> int | None:
+        """The id that a schema has in a subject; None when it is not registered there."""
+        path = f"/subjects/{quote(subject, safe='')}"
+        answer = self._transport.call("POST", path, {"schema": text})
+        known = answer.body if isinstance(answer.body, dict) else {}
+        if answer.status == 404 and known.get("error_code") in _NO_SCHEMA:
+            return None
+        return int(self._sound(answer, f"look up {subject}")["id"])
+
     def require(self, subject: str, compatibility: str) -> None:
         """Set what the registry demands of new versions of a subject."""
         answer = self._transport.call("PUT", f"/config/{quote(subject, safe='')}", {"compatibility": compatibility})

@@ -38,6 +38,8 @@ class MemoryRegistry:
                 return self._version(subject, number)
             case ("POST", "subjects", subject, "versions"):
                 return self._register(subject, body)
+            case ("POST", "subjects", subject):
+                return self._found(subject, body)
             case ("GET", "schemas", "ids", number):
                 entry = self._entries.get(int(number))
                 return Answer(200, entry) if entry else _missing(40403)
@@ -62,6 +64,15 @@ class MemoryRegistry:
         schema_id = known[wanted - 1]
         return Answer(200, {"subject": subject, "version": wanted, "id": schema_id, **self._entries[schema_id]})
 
+    def _found(self, subject: str, body: Any) -> Answer:
+        known = self._subjects.get(subject)
+        if not known:
+            return _missing(40401)
+        schema_id = self._ids.get(_entry_text(body))
+        if schema_id not in known:
+            return _missing(40403)
+        return Answer(200, {"subject": subject, "version": known.index(schema_id) + 1, "id": schema_id, **body})
+
     def _places(self, schema_id: int) -> Answer:
         if schema_id not in self._entries:
             return _missing(40403)
@@ -76,12 +87,20 @@ class MemoryRegistry:
                 breaks = unresolvable(json.loads(body["schema"]), json.loads(self._entries[schema_id]["schema"]))
                 if breaks:
                     return Answer(409, {"error_code": 409, "message": f"{breaks[0].place}: {breaks[0].why}"})
-        entry = {name: body[name] for name in ("schema", "schemaType", "references") if name in body}
-        schema_id = self._ids.setdefault(json.dumps(entry, sort_keys=True), len(self._ids) + 1)
+        entry = _entry(body)
+        schema_id = self._ids.setdefault(_entry_text(body), len(self._ids) + 1)
         self._entries[schema_id] = entry
         if schema_id not in known:
             known.append(schema_id)
         return Answer(200, {"id": schema_id})
+
+
+def _entry(body: Any) -> dict[str, Any]:
+    return {name: body[name] for name in ("schema", "schemaType", "references") if name in body}
+
+
+def _entry_text(body: Any) -> str:
+    return json.dumps(_entry(body), sort_keys=True)
 
 
 @cache

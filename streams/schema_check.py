@@ -14,7 +14,7 @@ from tieout.codecs.schema_changes import Break, corrupting, not_flat, row_path, 
 from tieout.codecs.schema_source import Registered
 from tieout.reconcilers.outcomes import Output
 from tieout.schemas import avsc, released
-from tieout.streams.registry import Registry, Version
+from tieout.streams.registry import Registry, Version, open_registry
 from tieout.streams.topics import output_topic
 
 if TYPE_CHECKING:
@@ -84,6 +84,25 @@ def register_outputs(registry: Registry) -> Iterator[tuple[str, int]]:
         subject = subject_of(output)
         registry.require(subject, COMPATIBILITY)
         yield subject, registry.register(subject, json.dumps(avsc(output.value)))
+
+
+class NotRegistered(Exception):
+    """Schemas of outputs that the registry does not have."""
+
+
+def registered_ids(settings: Settings) -> dict[Output, int]:
+    """The ids that the registry has for our schemas.
+
+    Raises NotRegistered, or SchemasUnreachable: a worker that wrote other ids meanwhile would be misread for ever.
+    """
+    registry = open_registry(settings)
+    if registry is None:
+        raise NotRegistered("registry.url: found nothing, registry.outputs needs the address of a registry")
+    found = {output: registry.id_of(subject_of(output), json.dumps(avsc(output.value))) for output in Output}
+    if missing := [subject_of(output) for output, number in found.items() if number is None]:
+        raise NotRegistered(f"{len(missing)} schemas of outputs are not in the registry as this build writes them, the "
+                            f"first is {missing[0]}: run `tieout schemas register`")
+    return {output: number for output, number in found.items() if number is not None}
 
 
 def _maps(settings: Settings, source: Source) -> tuple[EntityMap, ...]:

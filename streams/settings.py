@@ -159,6 +159,9 @@ class Registry(_Section):
     certificate_file: Path | None = Field(default=None, description="Our certificate, for mutual TLS.")
     key_file: Path | None = Field(default=None, description="Private key of our certificate.")
     timeout_ms: Positive = Field(default=5_000, description="Longest wait for an answer.")
+    outputs: bool = Field(
+        default=False, description="Write outputs with the ids that the registry gave our schemas, for readers by id.",
+    )
 
     @field_validator("url")
     @classmethod

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -68,6 +69,7 @@ def run(settings: Settings, reconciler: Reconciler | None = None, *, sink: bool 
     try:
         check_packages()
         reconciler = reconciler or engine(settings)
+        ids = output_ids(settings)
         check_topics(settings, reconciler.tables)
     except StartError as error:
         log.critical("%s", error)
@@ -76,7 +78,7 @@ def run(settings: Settings, reconciler: Reconciler | None = None, *, sink: bool 
     calm_collector()
     sys.setswitchinterval(_SWITCH_S)
     with OpsServer(settings.ops, "worker") as ops, asyncio.Runner() as runner:
-        return runner.run(_Worker(settings, reconciler, ops, sink=sink).serve())
+        return runner.run(_Worker(settings, reconciler, ops, ids, sink=sink).serve())
 
 
 def calm_collector() -> None:
@@ -99,6 +101,21 @@ def engine(settings: Settings) -> Reconciler:
     except PolicyError as error:
         raise StartError(f"[policy] is not valid: {error}", EXIT_CONFIGURATION) from error
     return Reconciler(lambda axis, number, count: State(axis, number, count, policy), apply, settle, TABLES)
+
+
+def output_ids(settings: Settings) -> Mapping[Output, int] | None:
+    """The schema ids that outputs carry, None for our own; StartError when the registry is away, or has not all."""
+    if not settings.registry.outputs:
+        return None
+    from tieout.codecs.errors import SchemasUnreachable
+    from tieout.streams.schema_check import NotRegistered, registered_ids
+
+    try:
+        return registered_ids(settings)
+    except SchemasUnreachable as error:
+        raise StartError(f"{error}: registry.outputs needs it at the start") from error
+    except NotRegistered as error:
+        raise StartError(str(error), EXIT_CONFIGURATION) from error
 
 
 def check_packages() -> None:
@@ -163,9 +180,11 @@ def faust_app(settings: Settings) -> WorkerApp:
 class _Worker:
     """One run of the worker on one loop."""
 
-    def __init__(self, settings: Settings, reconciler: Reconciler, ops: OpsServer, *, sink: bool) -> None:
+    def __init__(self, settings: Settings, reconciler: Reconciler, ops: OpsServer, ids: Mapping[Output, int] | None,
+                 *, sink: bool) -> None:
         self._settings = settings
         self._sink = sink
+        self._ids = ids
         self._reconciler = reconciler
         self._heartbeat = Heartbeat(within_s=_HUNG_S)
         self._handover: Handover | None = None
@@ -175,7 +194,7 @@ class _Worker:
     async def serve(self) -> int:
         checkpointer = Checkpointer(self._settings.checkpoint)
         downstream = Downstream.of(self._settings) if self._sink else None
-        outputs = Outputs(encoders(), downstream.on_delivery if downstream else None)
+        outputs = Outputs(encoders(self._ids), downstream.on_delivery if downstream else None)
         handover = self._handover = Handover(self._settings, self._reconciler, checkpointer, outputs)
         app = faust_app(self._settings)
         Agents(app, checkpointer, handover, downstream)

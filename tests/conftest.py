@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from brokers import ROOT, KafkaCluster, Unavailable
 
 from tieout.streams.embedded import EmbeddedBroker
 
 REQUIRE_ALL = os.environ.get("TIEOUT_REQUIRE") == "all"
+
+# What CI says of a commit must be the same tomorrow; new examples are looked for where somebody can act on them.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if REQUIRE_ALL:
+    hypothesis.settings.load_profile("ci")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from tieout.codecs.records import RawRecord
 TARGETS: Final[dict[str, tuple[Codec, ...]]] = {
     "salesforce-cdc": (codec("salesforce-cdc", {"source": "PSA/certinia", "mapping": "certinia"}),
                        codec("salesforce-cdc", {"source": "CRM/sf", "mapping": "salesforce"})),
-    "dataverse": (codec("dataverse", {"source": "PSA/d365", "mapping": "d365"}),),
+    "dataverse": (codec("dataverse", {"source": "PSA/d365", "mapping": "d365"}),
+                  codec("dataverse", {"source": "PSA/d365", "mapping": "d365_plan"})),
     "cloudevents": tuple(codec("cloudevents", {"source": "PSA/x", "mapping": name}) for name in (
         "netsuite", "harvest", "kantata", "float", "resource_guru", "workday", "bamboohr")),
 }

@@ -18,6 +18,7 @@ DEAD_LETTER: Final = "dead_letter"
 WHOLE: Final = "*"  # stands for every record of an object
 NO_RECORD: Final = ("", ORDER)  # subjects of gaps that are not records
 SEMANTIC: Final = "SEMANTIC"
+ENUM: Final = "ENUM"
 
 STALE: Final = Rule("SOURCE_STALE", "41", "source", (), lambda world, subject: (), Severity.HIGH, "platform",
                     hold="H19", structural=True)
@@ -64,10 +65,25 @@ def unreadable(source: str, entity: str, letters: int, mean_s: int | None) -> Br
                  Side("schema", None), impact_s=worth_s, estimated=bool(worth_s))
 
 
+def unknown_symbols(source: str, entity: str, records: int, fields: Collection[str]) -> Break:
+    """Records that say something in a field that decides, and nobody here knows what it means."""
+    have = "records have" if records > 1 else "record has"
+    text = (f"{entity} from {source}: {records} {have} a symbol in {', '.join(fields)} that is not known here; it "
+            "counts as UNKNOWN. Add it to the enum table of the mapping and let the source send the records again.")
+    return Break(ENUM, f"{source}|{entity}", Grace(), text, "source", Side(source, f"{records} with unknown symbols"),
+                 Side("mapping", None), attribute="|".join(fields))
+
+
 def drifted(source: str, entity: str, hour: int, rows: int, median_s: int, before_s: int | None) -> Break:
     """Quantities whose median moved by a factor of two or more: a unit was changed, a schema was not."""
-    usual = f"it was {hours_text(before_s)}" if before_s is not None else "nobody works so long in a day"
+    usual = _moved(median_s, before_s) if before_s else "nobody works so long in a day"
     text = (f"The median quantity of {rows} rows of {entity} from {source} within the hour of "
             f"{instant_text(hour * HOUR_US)} is {hours_text(median_s)}, {usual}: has a unit changed?")
     return Break(SEMANTIC, f"{source}|{entity}", Grace(), text, "source", Side(source, hours_text(median_s)),
                  Side(source, hours_text(before_s) if before_s is not None else None), attribute="qty_s")
+
+
+def _moved(median_s: int, before_s: int) -> str:
+    """By what factor a median moved, in whole numbers."""
+    share = f"{median_s // before_s} times" if median_s >= before_s else f"1/{before_s // median_s} of"
+    return f"about {share} the usual {hours_text(before_s)}"

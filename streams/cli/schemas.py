@@ -58,8 +58,10 @@ def check(
 @app.command()
 def register(config: Configuration = None, output: Output = Format.TABLE, dry_run: DryRun = False) -> None:
     """Register the schemas of our outputs; refuses those that older readers could not read."""
+    from tieout.reconcilers.outcomes import Output as Out
     from tieout.streams.registry import Incompatible
     from tieout.streams.schema_check import broken_outputs, register_outputs, subject_of
+    from tieout.streams.settings import load
 
     registry = _registry(config)
     broken = list(broken_outputs(registry))
@@ -67,8 +69,6 @@ def register(config: Configuration = None, output: Output = Format.TABLE, dry_ru
         print_rows("schemas.check", _BROKEN, broken, output)
         raise failure(f"{len(broken)} contracts are broken, nothing is registered", Exit.CONTRACT)
     if dry_run:
-        from tieout.reconcilers.outcomes import Output as Out
-
         print_rows("schemas.register", ("subject", "id"), [(subject_of(each), None) for each in Out], output)
         return
     try:
@@ -76,9 +76,9 @@ def register(config: Configuration = None, output: Output = Format.TABLE, dry_ru
     except Incompatible as error:
         raise failure(f"the registry refuses {error}", Exit.CONTRACT) from None
     print_rows("schemas.register", ("subject", "id"), registered, output)
-    if [schema_id for _, schema_id in registered] != list(range(1, len(registered) + 1)):
-        print("the worker writes ids from 1 in this order: readers that go by id need a registry that begins with "
-              "ours; others go by the topic", file=sys.stderr)
+    if not load(config).registry.outputs and [schema_id for _, schema_id in registered] != [*range(1, len(Out) + 1)]:
+        print("the worker writes ids from 1 in this order: for readers that go by id, set registry.outputs = true and "
+              "restart the workers; others go by the topic", file=sys.stderr)
 
 
 def _registry(config: Path | None) -> Registry:

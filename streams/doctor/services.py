@@ -16,13 +16,14 @@ from tieout.streams.doctor.cluster import ASK_S, metadata
 from tieout.streams.doctor.records import AHEAD_S, MARGIN_S, newest_records
 from tieout.streams.health import Check, State
 from tieout.streams.registry import open_registry
+from tieout.streams.schema_check import NotRegistered, registered_ids
 
 if TYPE_CHECKING:
     from tieout.streams.settings import Settings
 
 
 def registry(settings: Settings) -> Iterator[Check]:
-    """Whether the schema registry answers as one; nothing where none is configured."""
+    """Whether the schema registry answers as one, and has what outputs name; nothing where none is configured."""
     known = open_registry(settings)
     if known is None:
         return
@@ -33,6 +34,19 @@ def registry(settings: Settings) -> Iterator[Check]:
                     "start it, or correct registry.url: Apicurio's ends in /apis/ccompat/v7")  # fmt: skip
     else:
         yield Check("registry", State.OK, f"{settings.registry.url}, {len(subjects)} subjects")
+        if settings.registry.outputs:
+            yield _outputs(settings)
+
+
+def _outputs(settings: Settings) -> Check:
+    """Whether a worker could start that writes the registry's ids."""
+    try:
+        ids = registered_ids(settings)
+    except NotRegistered as error:
+        return Check("schemas of outputs", State.FAIL, str(error), "tieout schemas register")
+    except SchemasUnreachable as error:
+        return Check("schemas of outputs", State.FAIL, str(error), "ask again: it answered a moment ago")
+    return Check("schemas of outputs", State.OK, f"{len(ids)} registered")
 
 
 def connect(settings: Settings) -> Iterator[Check]:

@@ -1,11 +1,14 @@
-"""Planted faults of time: late to the ERP (27), told differently (28), nobody planned it (29)."""
+"""Planted faults of time: late to the ERP (27), told differently (28), nobody planned it (29); and of what sources lose
+or rename: changes that were lost (42), symbols that nobody knows (43).
+"""
 
 from __future__ import annotations
 
 from datetime import date, timedelta
 from typing import Final
 
-from tieout.streams.simulate.facts import CRM, ERP, PSA, SCHED
+from tieout.streams.simulate.facts import CRM, ERP, HCM, PSA, SCHED
+from tieout.streams.simulate.firm import ENTITIES
 from tieout.streams.simulate.instants import HOUR, MINUTE, WINDOW_FROM, iso, local, utc
 from tieout.streams.simulate.labour import Entry
 from tieout.streams.simulate.scene import Scene, Span
@@ -175,6 +178,16 @@ def plant_gaps(scene: Scene) -> None:
     opportunity = scene.firm.projects["ACME-24017"].opportunity
     scene.say(CRM, "opportunity", str(opportunity), utc("2026-03-24T09:00"), "gap", opportunity_no=opportunity)
     scene.truth.plant("42", None, f"{CRM}|opportunity", "one change was lost, nobody reads it again", OPEN)
+
+
+def plant_symbols(scene: Scene) -> None:
+    """Check 43: a state that nobody knows; the source says one that is known within the hour, or never."""
+    le, worker = ENTITIES[-1], scene.firm.workers[-1]
+    scene.say(ERP, "legal_entity", le.code, utc("2026-03-18T09:00"), le_code=le.code, state="DORMANT")
+    scene.truth.plant("43", "ENUM", f"{ERP}|legal_entity", "a company is dormant, which nobody here knows", OPEN)
+    for at, state in (("2026-03-19T08:00", "SABBATICAL"), ("2026-03-19T08:40", "ACTIVE")):
+        scene.say(HCM, "resource", worker.no, utc(at), worker_no=worker.no, state=state)
+    scene.truth.plant("43", "ENUM", f"{HCM}|resource", "a sabbatical that HR takes back within the hour", RESOLVED)
 
 
 def plant_unassigned(scene: Scene) -> None:

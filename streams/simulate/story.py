@@ -83,6 +83,7 @@ def plant(scene: Scene) -> None:
     plant_doubts.plant_duplicates(scene)
     plant_invoices.plant_invoices(scene)
     plant_time.plant_gaps(scene)
+    plant_time.plant_symbols(scene)
     spare_doubts.spare_ambiguous(scene)
     spare_doubts.spare_outside(scene)
     spare_doubts.spare_duplicates(scene)

@@ -23,6 +23,7 @@ NAMES: Final = {
     "36": "INVOICE_DUPLICATE",
     "41": "SOURCE_STALE",
     "42": "CDC_GAP",
+    "43": "SCHEMA_INCOMPATIBLE",
 }
 OPEN: Final = "OPEN"  # still there when the four weeks end
 RESOLVED: Final = "RESOLVED"  # opened, then healed by what the source did

@@ -116,7 +116,8 @@ KPIS: Final[tuple[Kpi, ...]] = (
         (*ORGANISATION, "state", "hold_code")),
     Kpi("exposure", "K16", "Exposure",
         "Money that open findings are about: the unbilled value of the time entries they name, each entry once and "
-        "under its hold of highest precedence, and the impact of findings that are not about entries.",
+        "under its hold of highest precedence, and the impact of findings that are not about entries, less that of "
+        "SOURCE_STALE and SCHEMA_INCOMPATIBLE, which is money of entries.",
         Unit.MONEY, "sum(unbilled_minor) over the union of entries of open findings, plus sum(abs(impact_minor)) of "
         "the other open findings, per currency",
         Direction.LOWER, (*ORGANISATION, "currency", "hold_code")),

@@ -104,15 +104,36 @@ SELECT source, coalesce(sum(numerator) FILTER (measure = 'ENTRIES'), 0)::INTEGER
        CASE WHEN count(DISTINCT currency) = 1 THEN max(currency) END AS currency
 FROM internal.kpi_cell WHERE kpi = 'unevaluated' GROUP BY source;
 
+-- What cannot be read is worth, as an estimate, its number times a mean, since check 43 is decided where no rates are
+-- known: the mean of the entries that letters name (cells of the project axis); where they name none, or of several
+-- currencies, that of all entries that are not billed. No money where these are of several currencies as well.
+CREATE OR REPLACE VIEW internal.unread AS
+WITH named AS (
+    SELECT source || '|' || object AS place, sum(numerator)::HUGEINT AS minor, sum(denominator)::HUGEINT AS entries,
+           max(currency) AS currency
+    FROM internal.kpi_cell WHERE kpi = 'unread' GROUP BY source, object HAVING count(DISTINCT currency) = 1),
+every AS (
+    SELECT sum(unbilled_minor)::HUGEINT AS minor, count(*)::HUGEINT AS entries, max(currency) AS currency
+    FROM internal.time_entry WHERE unbilled_s > 0 AND unbilled_minor > 0 HAVING count(DISTINCT currency) = 1),
+mean AS (
+    SELECT f.finding_id, f.entries_count AS letters, coalesce(n.minor, e.minor) AS minor,
+           coalesce(n.entries, e.entries) AS entries, coalesce(n.currency, e.currency) AS currency
+    FROM internal.finding f LEFT JOIN named n ON n.place = f.business_key LEFT JOIN every e ON true
+    WHERE f.code = 'SCHEMA_INCOMPATIBLE' AND f.facet IS NULL AND f.status IN ('OPEN', 'ACK') AND f.impact_s > 0)
+SELECT finding_id, ((2 * letters * minor + entries) // (2 * entries))::BIGINT AS impact_minor, currency
+FROM mean WHERE entries > 0;
+
 CREATE OR REPLACE VIEW v1.finding AS
-SELECT finding_id, code, facet, entity, business_key, attribute, systems, episode, status, severity, queue, region,
+SELECT f.finding_id, code, facet, entity, business_key, attribute, systems, episode, status, severity, queue, region,
        le_code, practice, project_code, billing_cycle_id, coalesce(u.impact_s, f.impact_s) AS impact_s,
-       coalesce(u.impact_minor, f.impact_minor) AS impact_minor, coalesce(u.currency, f.currency) AS currency, estimated,
+       coalesce(u.impact_minor, r.impact_minor, f.impact_minor) AS impact_minor,
+       coalesce(u.currency, r.currency, f.currency) AS currency, estimated,
        left_system, left_value, right_system, right_value, owner_system, onset_at, deadline_at, opened_at, resolved_at,
        resolution, coalesce(u.entries_count, f.entries_count) AS entries_count, explanation, rule_version, check_no,
        occurrences, internal.parts(entries) AS entries, updated_at
 FROM internal.finding f
-LEFT JOIN internal.unevaluated u ON f.code = 'SOURCE_STALE' AND f.status IN ('OPEN', 'ACK') AND u.source = f.business_key;
+LEFT JOIN internal.unevaluated u ON f.code = 'SOURCE_STALE' AND f.status IN ('OPEN', 'ACK') AND u.source = f.business_key
+LEFT JOIN internal.unread r ON r.finding_id = f.finding_id;
 
 CREATE OR REPLACE VIEW v1.finding_event AS
 SELECT e.finding_id, e.code, e.facet, f.entity, e.business_key, f.attribute, f.systems, e.episode, e.step, e.status,
@@ -201,7 +222,7 @@ WITH leaf AS (
                     WHEN 'sync_lag' THEN source ELSE state END AS state,
            hold_code, c.unit, numerator, denominator, f.as_of, f.complete_through, f.freshness
     FROM internal.kpi_cell c, internal.freshness f
-    WHERE kpi <> 'unevaluated' AND (kpi <> 'events' OR measure = 'DUPLICATE') AND measure <> 'BUCKET'
+    WHERE kpi NOT IN ('unevaluated', 'unread') AND (kpi <> 'events' OR measure = 'DUPLICATE') AND measure <> 'BUCKET'
     UNION ALL
     SELECT kpi, measure, le_code, region, practice, project_code, billing_cycle_id, NULL, NULL, NULL, unit, numerator,
            denominator, f.as_of, f.complete_through, f.freshness
@@ -227,7 +248,7 @@ WITH step AS (
            CASE kpi WHEN 'sync_lag' THEN source ELSE state END AS state, hold_code, unit, as_of, complete_through,
            numerator - lag(numerator, 1, 0) OVER cell AS numerator,
            denominator - coalesce(lag(denominator) OVER cell, 0) AS denominator
-    FROM internal.kpi_history WHERE kpi <> 'unevaluated' AND measure <> 'BUCKET' WINDOW cell AS (PARTITION BY cell ORDER BY as_of)),
+    FROM internal.kpi_history WHERE kpi NOT IN ('unevaluated', 'unread') AND measure <> 'BUCKET' WINDOW cell AS (PARTITION BY cell ORDER BY as_of)),
 moved AS (
     SELECT * EXCLUDE (numerator, denominator, complete_through), min(complete_through) AS complete_through,
            sum(numerator) AS numerator, sum(denominator) AS denominator
@@ -313,7 +334,8 @@ WHERE status IN ('OPEN', 'ACK')
 GROUP BY ALL;
 
 -- The union, not the sum: an entry that several findings name is exposed once, under its top hold or, where none of
--- them holds it, the first check by name. Findings that are not about entries add their own money.
+-- them holds it, the first check by name. Findings that are not about entries add their own money, but not what is put
+-- beside those of the platform (41, 43): that is money of entries.
 CREATE OR REPLACE VIEW v1.kpi_exposure AS
 WITH open AS (
     SELECT *, entity = 'time_entry' OR (code = 'RATE_MISMATCH' AND facet IS DISTINCT FROM 'CARD_DIVERGED') AS of_entries
@@ -325,8 +347,8 @@ money AS (
            unbilled_minor AS minor
     FROM v1.time_entry JOIN exposed USING (entry_key)
     UNION ALL
-    SELECT le_code, region, practice, project_code, billing_cycle_id, currency, code, abs(impact_minor)
-    FROM open WHERE NOT of_entries AND currency IS NOT NULL)
+    SELECT o.le_code, o.region, o.practice, o.project_code, o.billing_cycle_id, f.currency, o.code, abs(f.impact_minor)
+    FROM open o JOIN internal.finding f USING (finding_id) WHERE NOT of_entries AND f.currency IS NOT NULL)
 SELECT 'exposure' AS kpi, 'VALUE' AS measure, le_code, region, practice, project_code, billing_cycle_id, currency,
        NULL::VARCHAR AS state, hold_code,
        internal.major(sum(minor), any_value(currency)) AS value, sum(minor)::BIGINT AS numerator,

@@ -21,12 +21,13 @@ from tieout.codecs.values import instant_text, to_wire
 from tieout.reconcilers.changes import Change
 from tieout.reconcilers.entities import ENTITIES, Axis
 from tieout.reconcilers.routing import COVERED
+from tieout.reconcilers.symbols import SYMBOL
 from tieout.streams.identity import Identity
 from tieout.streams.pipeline import Batch, Pipeline, Reading
 
 FATES = ("applied", "filtered", "parked", "dead_lettered")
 MEMBERS = {"name", "format", "options", "key", "value", "key_b64", "value_b64", "headers", "ts", "schemas", "known",
-           "fate", "reason", "changes", "watermark"}
+           "fate", "reason", "changes", "watermark", "unknown"}
 TS_MS = 1_773_164_531_000
 TOPIC = "raw"
 
@@ -108,6 +109,7 @@ def test_a_message_meets_its_fate(case: Case) -> None:
     assert found == fate, f"reason {[letter.error for letter in batch.dead_letters]} {letters}"
     assert counts["received"] == sum(found.values())
     assert reason_of(batch, decoded) == case.get("reason")
+    assert strange(batch) == case.get("unknown", {})
     if "watermark" in case:
         us = decoded.watermark_us if decoded else None
         assert (None if us is None else instant_text(us)) == case["watermark"]
@@ -123,6 +125,12 @@ def test_what_is_applied_is_sent_and_nothing_else(case: Case) -> None:
         assert (letter.value, letter.key) == (content(case, "value"), content(case, "key"))
         assert letter.reason != "internal_error"
         assert letter.hint
+
+
+def strange(batch: Batch) -> dict[str, str]:
+    """Records of which the control axis is told that they have unknown symbols, with the fields."""
+    return {change.key: change.asserted["fields"] for out in batch.frames if out.axis is Axis.CONTROL
+            for change in out.frame.changes if change.entity == SYMBOL}
 
 
 def reason_of(batch: Batch, decoded: Decoded | None) -> str | None:

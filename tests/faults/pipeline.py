@@ -111,14 +111,17 @@ class Pipeline:
         standings = last_committed(self.settings, [Output.STANDING])
         self._until("ingest has read the standings", lambda: self._read(standings), 120)
         self._apply_all()  # what the worker axis said has come home
-        outputs = last_committed(self.settings)
-        self._until("every output is published", lambda: self._published() >= outputs, 120)
+        self._publish_all()
 
     def stop(self) -> None:
-        """SIGTERM to all; each must end with 0 in time."""
-        for name in self.procs:
-            proc = self.started(name)
-            assert proc.stop(20) == 0, f"{name}: {proc.tail()}"
+        """SIGTERM to all; each must end with 0 in time, and whoever reads what it wrote reads all of it first."""
+        for role, read in (("ingest", self._apply_all), ("worker", self._publish_all), ("sink", None)):
+            for name in [name for name in self.procs if name.partition("-")[0] == role]:
+                proc = self.started(name)
+                assert proc.stop(20) == 0, f"{name}: {proc.tail()}"
+                del self.procs[name]
+            if read:
+                read()
 
     def _until(self, what: str, holds: Any, within_s: float) -> None:
         def check() -> bool:
@@ -149,6 +152,10 @@ class Pipeline:
     def _apply_all(self) -> None:
         frames = {(axis, number): self._end(changes_topic(axis), number) for axis, number in self._places()}
         self._until("every frame is applied", lambda: all(self._applied(p) >= end for p, end in frames.items()), 240)
+
+    def _publish_all(self) -> None:
+        outputs = last_committed(self.settings)
+        self._until("every output is published", lambda: self._published() >= outputs, 120)
 
     def _applied(self, place: tuple[Axis, int]) -> int:
         last = progress(self.settings.kafka_client(), Place(*place))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from firm import entry, posted, us
+from firm import Firm, entry, fixture, invoice, posted, us
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +13,7 @@ from tieout.reconcilers import affected
 from tieout.reconcilers.changes import Change, Op
 from tieout.reconcilers.facts import Facts
 from tieout.reconcilers.lost import LETTER, OVER
+from tieout.reconcilers.outcomes import Output
 from tieout.reconcilers.timeline import FOREVER
 from tieout.reconcilers.unknown import Unknown
 from tieout.reconcilers.views import Record
@@ -101,3 +102,40 @@ def test_a_posting_that_was_never_read_bears_on_the_entry_that_it_names() -> Non
     assert Unknown.of(restored, set).systems_on("entry", "TIME:A") == {"ERP"}
     facts.put(gap._replace(asserted={**gap.asserted, OVER: True}))
     assert Unknown.of(facts, set).systems_on("entry", "TIME:A") == set()
+
+
+def lost_of(number: int, record: Change, *, over: bool = False) -> Change:
+    """A dead letter that names what a record belongs to, or its end."""
+    links = {name: record.asserted[name] for name in ("origin_ref", "project_code") if name in record.asserted}
+    said = {LETTER: f"t/0/{number}", **links, **({OVER: True} if over else {})}
+    return record._replace(op=Op.GAP, seq=f"#t/0/{number}", asserted=said, event_id=f"t/0/{number}{over}")
+
+
+A, B = (entry("TIME", name, "2026-03-10T10:01:00Z") for name in "AB")
+LEDGER = posted("A", "2026-03-10T10:02:00Z")
+PROJECT = next(each for each in fixture() if each.entity == "project" and each.system == "ERP")
+UNREAD: list[tuple[list[Change], dict[tuple[str, str], tuple[int, int]]]] = [
+    ([A, B], {}),
+    ([A, B, lost_of(1, A)], {("TIME/one", "time_entry"): (112_500, 1)}),
+    ([A, B, lost_of(1, A), lost_of(2, A)], {("TIME/one", "time_entry"): (112_500, 1)}),  # two letters, one entry
+    ([A, B, lost_of(1, A), lost_of(2, B)], {("TIME/one", "time_entry"): (225_000, 2)}),
+    ([A, B, lost_of(1, A), lost_of(1, A, over=True)], {}),
+    ([A, B, lost_of(1, A), A._replace(seq="9", commit_us=A.commit_us + 1)], {}),  # it said something since
+    ([A, B, lost_of(1, LEDGER)], {("ERP/one", "posted_labour"): (112_500, 1)}),  # nobody has seen the posting
+    ([A, B, LEDGER, lost_of(1, LEDGER)], {("ERP/one", "posted_labour"): (112_500, 1)}),
+    ([A, *invoice("I", "2026-03-11T09:00:00Z", covers={"A": 27_000}), lost_of(1, A)],
+     {("TIME/one", "time_entry"): (0, 1)}),  # billed: nothing is at stake
+    ([A, A._replace(op=Op.GAP, seq="9", commit_us=A.commit_us + 1, asserted={})], {}),  # the source lost it: 42
+    ([A, lost_of(1, PROJECT)], {}),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), UNREAD)
+def test_entries_of_which_a_record_cannot_be_read_are_valued_by_source_and_object(
+        changes: list[Change], expected: dict[tuple[str, str], tuple[int, int]]) -> None:
+    """For the mean of check 43; once, on the project axis alone, in whatever order."""
+    for order in (changes, changes[::-1]):
+        it = Firm().take(*fixture(), *order)
+        rows = [row for row in it.now(Output.KPI_STATE).values() if row["kpi"] == "unread"]
+        assert {(row["source"], row["object"]): (row["numerator"], row["denominator"]) for row in rows} == expected
+        assert {(row["axis"], row["currency"]) for row in rows} <= {("project", "GBP")}

@@ -22,6 +22,7 @@ from tieout.reconcilers.objects import ORDER
 from tieout.reconcilers.outcomes import Outcome, Output
 from tieout.reconcilers.policy import Policy
 from tieout.reconcilers.rules.platform import DEAD_LETTER
+from tieout.reconcilers.symbols import SYMBOL
 from tieout.reconcilers.tallies import HOUR_US, Ledger, Tally
 
 TIME, PSA = "TIME/kimai", "PSA/certinia"
@@ -152,6 +153,8 @@ LETTERS: list[tuple[list[list[Change]], list[tuple[Any, ...]]]] = [
     ([[letter(1)], [letter(1, Op.DELETE)]], [(*BROKEN, "RESOLVED_AUTO", 1, "time/0/1", at("10:00"))]),
     ([[letter(1)], [letter(1, Op.DELETE), letter(9)]], [(*BROKEN, "OPEN", 1, "time/0/9", at("10:00"))]),  # in vain
     ([[letter(1, Op.DELETE)]], []),
+    ([[letter(1), letter(1, Op.DELETE)]], [(*BROKEN, "RESOLVED_AUTO", 1, "time/0/1", at("10:00"))]),  # in one batch
+    ([[letter(1)], [letter(1, Op.DELETE)], [letter(1)]], [(*BROKEN, "RESOLVED_AUTO", 1, "time/0/1", at("10:00"))]),
 ]
 
 
@@ -165,12 +168,69 @@ def test_43_opens_while_records_cannot_be_read(frames: list[list[Change]], expec
     assert control.found() == expected
 
 
+def symbol(key: str, fields: str = "state", when: str = "10:00") -> Change:
+    """A record with unknown symbols in these fields, or, without any, with none left."""
+    op, said = (Op.UPSERT, {"fields": fields}) if fields else (Op.DELETE, {})
+    return Change(SYMBOL, key, op, TIME, "time_entry", at(when), f"{at(when):020d}", said)
+
+
+def emptied(when: str) -> Change:
+    return of(Op.TRUNCATE, when, source=TIME)
+
+
+STRANGE = ("SCHEMA_INCOMPATIBLE", "ENUM", f"{TIME}|time_entry")
+
+# 43: unknown symbols, frame by frame                                     findings after the last one
+SYMBOLS: list[tuple[list[list[Change]], list[tuple[Any, ...]]]] = [
+    ([[symbol("1")]], [(*STRANGE, "OPEN", 1, "1", at("10:00"))]),
+    ([[symbol("1"), symbol("1")], [symbol("1")]], [(*STRANGE, "OPEN", 1, "1", at("10:00"))]),
+    ([[symbol("1", when="10:30"), symbol("2")]], [(*STRANGE, "OPEN", 2, "1|2", at("10:00"))]),
+    ([[symbol("1")], [symbol("1", when="11:00")]], [(*STRANGE, "OPEN", 1, "1", at("10:00"))]),  # it still is
+    ([[symbol("1"), symbol("2")], [symbol("1", "")]], [(*STRANGE, "OPEN", 1, "2", at("10:00"))]),
+    ([[symbol("1")], [symbol("1", "")]], [(*STRANGE, "RESOLVED_AUTO", 1, "1", at("10:00"))]),
+    ([[symbol("1"), symbol("1", "")]], [(*STRANGE, "RESOLVED_AUTO", 1, "1", at("10:00"))]),  # in one batch
+    ([[symbol("1")], [symbol("1", "")], [symbol("3", when="11:00")]], [(*STRANGE, "OPEN", 1, "3", at("11:00"))]),
+    ([[symbol("1", "")]], []),
+    ([[symbol("1")], [emptied("10:30")]], [(*STRANGE, "RESOLVED_AUTO", 1, "1", at("10:00"))]),
+    ([[symbol("1", when="11:00")], [emptied("10:30")]], [(*STRANGE, "OPEN", 1, "1", at("11:00"))]),
+    ([[symbol("1")], [symbol("1", when="11:00")], [emptied("10:30")]], [(*STRANGE, "OPEN", 1, "1", at("10:00"))]),
+]
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["running", "restarted"])
+@pytest.mark.parametrize(("frames", "expected"), SYMBOLS)
+def test_43_opens_while_symbols_are_unknown(frames: list[list[Change]], expected: list[tuple[Any, ...]],
+                                            restarts: bool) -> None:
+    control = Control(restarts)
+    for changes in frames:
+        control.take(*changes)
+    assert control.found() == expected
+
+
+def test_43_names_the_fields_with_unknown_symbols() -> None:
+    [row] = Control().take(symbol("1", "state|time_type"), symbol("2")).rows()
+    assert "time_entry from TIME/kimai: 2 records have a symbol in state, time_type" in row["explanation"]
+    assert (row["attribute"], row["impact_s"], row["queue"]) == ("state|time_type", 0, "platform.global")
+
+
 def test_43_values_what_it_cannot_read_by_the_mean_of_what_it_can() -> None:
     control = Control().take(tallies=[rows(0, {27_000: 3, 13_500: 1})])
     [row] = control.take(*(letter(offset) for offset in range(10, 422))).rows()
     assert (row["entries_count"], row["impact_s"], row["estimated"]) == (412, 412 * 23_625, True)
     assert "412 records of time_entry from TIME/kimai cannot be read" in row["explanation"]
     assert len(row["entries"].split("|")) == 50
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["running", "restarted"])
+def test_43_values_what_came_before_anything_could_be_read(restarts: bool) -> None:
+    """A source whose first records cannot be read: they are valued when its first quantities come, and then once."""
+    control = Control(restarts).take(letter(1), letter(2))
+    assert [(row["impact_s"], row["estimated"]) for row in control.rows()] == [(0, False)]
+    control.take(tallies=[rows(0, {27_000: 3})])
+    assert [(row["impact_s"], row["estimated"]) for row in control.rows()] == [(54_000, True)]
+    published = len(control.outcomes)
+    control.take(tallies=[rows(3, {13_500: 3})])
+    assert not [out for out in control.outcomes[published:] if out.output is Output.FINDING_STATE]
 
 
 NORMAL, MINUTES = {27_000: 150, 13_500: 50}, {27_000 * 60: 250}
@@ -213,6 +273,15 @@ def test_43_opens_on_drift_and_closes_when_quantities_are_as_before(restarts: bo
     assert (row["left_value"], row["right_value"], row["attribute"]) == ("450.00 h", "7.50 h", "qty_s")
     control.take(tallies=[rows(450, NORMAL, HOUR + 2)])
     assert [row["status"] for row in control.rows()] == ["RESOLVED_AUTO"]
+
+
+@pytest.mark.parametrize(("quantities", "said"), [
+    (MINUTES, "about 60 times the usual 7.50 h"), ({450: 300}, "about 1/60 of the usual 7.50 h"),
+    ({54_000: 200}, "about 2 times the usual 7.50 h"),
+])
+def test_43_says_by_what_factor_a_unit_moved(quantities: dict[int, int], said: str) -> None:
+    control = Control().take(tallies=[rows(0, NORMAL)]).take(tallies=[rows(200, quantities, HOUR + 1)])
+    assert said in control.rows()[0]["explanation"]
 
 
 @given(st.lists(st.integers(1, 90), min_size=1))

@@ -115,3 +115,26 @@ def test_minutes_that_come_as_hours_are_not_applied_and_are_seen(tmp_path: Path)
         assert connection.execute("SELECT count(*) FROM v1.time_entry").fetchall() == [(1,)]
         assert connection.execute("SELECT reason, count(*) FROM v1.dead_letter GROUP BY 1").fetchall() == [
             ("implausible_quantity", 250)]
+
+
+STRANGE: list[tuple[str, str, list[tuple[Any, ...]]]] = [
+    ("2026-03-16T18:00:00Z", "APPROVED", []),
+    ("2026-03-17T18:00:00Z", "UNKNOWN", [("ENUM", f"{TIME}|time_entry", "OPEN", 1, "state")]),
+    ("2026-03-18T18:00:00Z", "APPROVED", [("ENUM", f"{TIME}|time_entry", "RESOLVED_AUTO", 1, "state")]),
+]
+
+
+@pytest.mark.parametrize("options", ORDERS, ids=lambda options: "-".join(map(str, options.values())) or "captured")
+@pytest.mark.parametrize(("until", "status", "expected"), STRANGE, ids=[row[0][:10] for row in STRANGE])
+def test_a_state_that_nobody_knows_is_told_until_one_comes_that_is_known(
+        tmp_path: Path, until: str, status: str, expected: Rows, options: dict[str, Any]) -> None:
+    firm = fixture()
+    firm.enter("E1", "2026-03-09", hours=7.5, at="2026-03-16T09:00:00Z")
+    firm.approve("E1", at="2026-03-16T10:00:00Z")
+    firm.update("E1", at="2026-03-17T10:00:00Z", sources=(TIME,), state="BLESSED")
+    firm.update("E1", at="2026-03-18T10:00:00Z", sources=(TIME,), state="APPROVED")
+    with played(firm, tmp_path, until, **options) as connection:
+        assert connection.execute("SELECT status FROM v1.time_entry").fetchall() == [(status,)]
+        assert connection.execute("""
+            SELECT facet, business_key, status, entries_count, attribute FROM v1.finding
+            WHERE code = 'SCHEMA_INCOMPATIBLE'""").fetchall() == expected

@@ -28,6 +28,7 @@ FACETS = {
     "36": {None, "IDEMPOTENCY_KEY", "CONTENT"},
     "41": {None},
     "42": {None},
+    "43": {"ENUM"},
 }
 
 

@@ -24,6 +24,9 @@ from tieout.streams.doctor.records import Sample, decoded, judge
 from tieout.streams.doctor.services import clocks, connect, registry
 from tieout.streams.health import Check, State
 from tieout.streams.outputs import encoders
+from tieout.streams.registry import Registry
+from tieout.streams.registry_memory import shared
+from tieout.streams.schema_check import register_outputs
 from tieout.streams.settings import Settings, Source, load
 from tieout.streams.topics import output_topic
 
@@ -175,6 +178,17 @@ def test_records_and_topics_on_a_broker(
     assert re.fullmatch(r"heartbeat \d+ s old, watermark 6\d\d s old", rows["source PSA/main"]["found"])
     assert "newest record 7,2" in rows["source TIME/main"]["found"]
     assert (states["clock"], "records of raw.ill +3,0" in rows["clock"]["found"]) == ("fail", True)
+
+
+def test_a_registry_without_the_schemas_that_outputs_name_has_failed(tmp_path: Path) -> None:
+    """Until they are registered: a worker would not start."""
+    url = f"mock://{tmp_path.name}"
+    configured = settings(tmp_path, f'registry.url = "{url}"\nregistry.outputs = true\n')
+    assert [(each.name, each.state) for each in registry(configured)] == [
+        ("registry", OK), ("schemas of outputs", FAIL)]
+    registered = list(register_outputs(Registry(shared(url))))
+    (_, found) = registry(configured)
+    assert (found.state, found.found) == (OK, f"{len(registered)} registered")
 
 
 @pytest.mark.parametrize(("status", "state"), [(200, OK), (401, FAIL), (404, FAIL)])

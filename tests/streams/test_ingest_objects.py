@@ -243,7 +243,7 @@ def test_a_record_that_cannot_be_read_makes_what_it_is_about_unknown_at_its_home
     batch = ingest.take([letter])
     assert told(batch) == [(at, "TIME:1", origin_of(letter), False)]
     assert ("control", 0) not in {place for place, found in sent(batch).items() for op, *_ in found if op == "GAP"}
-    assert ingest.totals[f"{TIME}|unknown"]["dead_lettered"] == 1
+    assert ingest.totals[f"{TIME}|time_entry"]["dead_lettered"] == 1
 
 
 @pytest.mark.parametrize("value", [b"{", b'{"type": 3}', broken(1, 2).value[:-1]])  # type: ignore[index]

@@ -9,12 +9,17 @@ from typing import Any
 import pytest
 from avro_firm import DATE, MILLIS, column, envelope, key, precise
 
+from tieout.codecs.avro_schema import WriterSchema
+from tieout.codecs.framing import unframe
 from tieout.reconcilers.outcomes import Output
 from tieout.schemas import avsc
 from tieout.streams.cli.main import main
+from tieout.streams.outputs import encoders
 from tieout.streams.registry import Registry
 from tieout.streams.registry_memory import MemoryRegistry, shared
 from tieout.streams.schema_check import broken_outputs, register_outputs, subject_of
+from tieout.streams.settings import Settings, load
+from tieout.streams.worker import StartError, output_ids
 
 TOPIC = "psa.public.rate"
 MAPPING = """
@@ -171,3 +176,60 @@ def test_registering_demands_compatibility_with_all_versions() -> None:
     memory = MemoryRegistry()
     assert len(list(register_outputs(Registry(memory)))) == len(Output)
     assert set(memory._demands.values()) == {"BACKWARD_TRANSITIVE"}
+
+
+# -- ids of outputs ----------------------------------------------------------------------------------------------------
+
+
+def with_outputs(firm: Firm, outputs: str = "true") -> Settings:
+    text = firm.config.read_text()
+    firm.config.write_text(text.replace("timeout_ms = 200", f"timeout_ms = 200\noutputs = {outputs}"))
+    return load(firm.config)
+
+
+def test_outputs_carry_the_ids_of_the_registry(firm: Firm, capsys: pytest.CaptureFixture[str]) -> None:
+    """A registry that has other schemas first gives ours other ids: records name those, and are read with them."""
+    firm.register(V1)
+    settings = with_outputs(firm)
+    assert firm.run("register") == 0
+    assert "ids from 1" not in capsys.readouterr().err
+    ids = output_ids(settings)
+    assert ids is not None
+    assert list(ids.values()) == list(range(2, len(Output) + 2))
+    row = {"event_id": "1", "entry_key": "TIME:1", "project_code": "P", "decision": "READY", "previous": None,
+           "reasons": "", "unbilled_s": 1, "unbilled_minor": 1, "currency": "GBP", "at": 1}
+    framed = unframe(encoders(ids)[Output.BILLING_DECISION](row))
+    written = WriterSchema(firm.registry.schema(framed.schema_id))
+    assert written.read(framed.payload) == row
+    assert unframe(encoders()[Output.BILLING_DECISION](row)) == (list(Output).index(Output.BILLING_DECISION) + 1,
+                                                                 framed.payload)
+
+
+def test_a_worker_does_not_start_with_ids_that_nobody_knows(firm: Firm) -> None:
+    settings = with_outputs(firm)
+    with pytest.raises(StartError, match=f"{len(Output)} schemas .* `tieout schemas register`") as refused:
+        output_ids(settings)
+    assert refused.value.code == 3
+    firm.run("register")
+    firm.registry.require(subject_of(Output.KPI_STATE), "NONE")
+    assert output_ids(settings) is not None
+
+
+def test_a_worker_does_not_start_while_the_registry_is_away(firm: Firm) -> None:
+    firm.configure(registry="http://127.0.0.1:1")
+    with pytest.raises(StartError, match=r"registry\.outputs needs it") as refused:
+        output_ids(with_outputs(firm))
+    assert refused.value.code == 4
+
+
+def test_ids_without_a_registry_are_a_mistake(firm: Firm) -> None:
+    settings = with_outputs(firm)
+    settings = settings.model_copy(update={"registry": settings.registry.model_copy(update={"url": None})})
+    with pytest.raises(StartError, match="needs the address") as refused:
+        output_ids(settings)
+    assert refused.value.code == 3
+
+
+def test_a_registry_of_sources_alone_is_not_asked(firm: Firm) -> None:
+    firm.configure(registry="http://127.0.0.1:1")
+    assert output_ids(with_outputs(firm, "false")) is None

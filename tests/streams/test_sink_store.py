@@ -277,8 +277,59 @@ def test_a_stale_source_costs_what_waits_for_it(tmp_path: Path) -> None:
                                                  ("VALUE", "minor", (15_000, 7_500), {"currency": "GBP"}))
              for partition, count in enumerate(counts)]
     with Store(tmp_path / "t.duckdb") as store:
-        store.write([finding(code="SOURCE_STALE", business_key="ERP/ax", status="OPEN", facet=None), *cells])
+        store.write([finding(code="SOURCE_STALE", business_key="ERP/ax", status="OPEN", facet=None, entity="source",
+                             impact_minor=0, currency=None), *cells])
     with duckdb.connect(str(tmp_path / "t.duckdb"), read_only=True) as con:
         row = con.execute("SELECT entries_count, impact_s, impact_minor, currency FROM v1.finding").fetchall()
         assert row == [(3, 5_400, 22_500, "GBP")]
         assert con.execute("SELECT count(*) FROM v1.kpi WHERE kpi = 'unevaluated'").fetchall() == [(0,)]
+        assert con.execute("SELECT count(*) FROM v1.kpi_exposure").fetchall() == [(0,)], "as the streamed K16 has it"
+
+
+UNREAD: dict[str, Any] = {
+    "code": "SCHEMA_INCOMPATIBLE", "business_key": "TIME/kimai|time_entry", "facet": None, "entries_count": 412,
+    "impact_s": 412 * 27_000, "impact_minor": 0, "currency": None, "estimated": True, "entity": "source"}
+WHOLE = {"unbilled_s": 27_000, "currency": "GBP"}
+ONE: dict[str, Any] = {"kpi": "unread", "unit": "minor", "source": "TIME/kimai", "object": "time_entry",
+                       "currency": "GBP", "denominator": 1}
+MEANS: list[tuple[dict[str, Any], list[dict[str, Any]], tuple[int, str | None]]] = [
+    ({}, [{**WHOLE, "unbilled_minor": 112_500}], (46_350_000, "GBP")),  # 412 x 1,125.00
+    ({"entries_count": 3}, [{**WHOLE, "unbilled_minor": 10}, {**WHOLE, "unbilled_minor": 15}], (38, "GBP")),  # 37.5
+    ({}, [{**WHOLE, "unbilled_minor": 112_500}, {**WHOLE, "unbilled_s": 0, "unbilled_minor": 0}], (46_350_000, "GBP")),
+    ({}, [{**WHOLE, "unbilled_minor": 9}, {**WHOLE, "unbilled_minor": 9, "currency": "EUR"}], (0, None)),
+    ({}, [], (0, None)),
+    ({"impact_s": 0}, [{**WHOLE, "unbilled_minor": 9}], (0, None)),  # of an object without quantities
+    ({"facet": "SEMANTIC"}, [{**WHOLE, "unbilled_minor": 9}], (0, None)),
+    ({"status": "RESOLVED_AUTO"}, [{**WHOLE, "unbilled_minor": 9}], (0, None)),
+]
+
+
+NAMED: list[tuple[list[tuple[int, dict[str, Any]]], tuple[int, str | None]]] = [
+    # cells of the project axis                                             412 letters; entries of GBP and EUR 0.09
+    ([(112_500, {})],                                                       (46_350_000, "GBP")),
+    ([(112_500, {}), (0, {"partition": 1})],                                (23_175_000, "GBP")),  # one is billed
+    ([(100, {"denominator": 3})],                                           (13_733, "GBP")),  # 13,733.33
+    ([(112_500, {"currency": "EUR"}), (112_500, {})],                       (0, None)),
+    ([(112_500, {"source": "TIME/other"})],                                 (0, None)),
+    ([(112_500, {"object": "posted_labour"})],                              (0, None)),
+    ([],                                                                    (0, None)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cells", "money"), NAMED)
+def test_the_mean_is_of_the_entries_that_letters_name_where_they_name_any(
+        store: Store, cells: list[tuple[int, dict[str, Any]]], money: tuple[int, str | None]) -> None:
+    store.write([finding(**{"status": "OPEN", **UNREAD}), entry(1, **WHOLE, unbilled_minor=9),
+                 entry(2, **{**WHOLE, "currency": "EUR"}, unbilled_minor=9),
+                 *(cell(minor, **{**ONE, **more}) for minor, more in cells)])
+    assert store.query("SELECT impact_minor, currency FROM v1.finding") == [money]
+    assert store.query("SELECT count(*) FROM v1.kpi WHERE kpi = 'unread'") == [(0,)]
+
+
+@pytest.mark.parametrize(("more", "entries", "money"), MEANS)
+def test_what_cannot_be_read_is_worth_its_number_times_the_mean_entry(
+        store: Store, more: dict[str, Any], entries: list[dict[str, Any]], money: tuple[int, str | None]) -> None:
+    store.write([finding(**{"status": "OPEN", **UNREAD, **more}),
+                 *(entry(number, **each) for number, each in enumerate(entries))])
+    assert store.query("SELECT impact_minor, currency FROM v1.finding") == [money]
+    assert store.query("SELECT * FROM v1.kpi_exposure") == []

@@ -14,9 +14,15 @@ from conftest import Broker
 from faults import harness
 from faults.counting import TABLES
 from faults.harness import HOLDS_S, Feed, Proc, counted, wait_applied, wait_until
+from registries import Served
 
+from tieout.codecs.framing import unframe
+from tieout.reconcilers.outcomes import Output
+from tieout.streams.registry import Registry
+from tieout.streams.schema_check import register_outputs
 from tieout.streams.settings import Settings
-from tieout.streams.topics import desired
+from tieout.streams.topicread import whole_topic
+from tieout.streams.topics import desired, output_topic
 from tieout.streams.worker import PINNED, StartError, check_packages, engine
 
 
@@ -72,6 +78,32 @@ def test_probes_and_metrics(shared: Settings, worker: Proc) -> None:
     assert 'tieout_changes_applied_total{axis="project"} 400.0' in metrics
     assert 'tieout_outputs_produced_total{output="billing_decision.events"} 400.0' in metrics
     assert 'tieout_assigned_partitions{topic="tieout.changes.project.v1"} 4.0' in metrics
+
+
+def test_outputs_carry_the_ids_of_the_registry(shared: Settings, tmp_path: Path) -> None:
+    """A registry that knew another schema first; while it is away, or has not ours, no worker starts."""
+    served = Served()
+    asks: dict[str, Any] = {"REGISTRY__URL": served.url, "REGISTRY__OUTPUTS": "true"}
+    try:
+        with harness.workers(shared, tmp_path, **asks) as (worker,):
+            assert worker.process.wait(40) == 3
+            assert "run `tieout schemas register`" in worker.log_now()
+            registry = Registry(served.registry)
+            registry.register("somebody-value", '"string"')
+            ids = dict(register_outputs(registry))
+            served.down = True
+            worker.start()
+            assert worker.process.wait(40) == 4
+            served.down = False
+            worker.start()
+            Feed(shared, 4).send(1)
+            wait_applied(shared, [worker])
+    finally:
+        served.close()
+    topic = output_topic(Output.BILLING_DECISION)
+    written = {unframe(each.value() or b"").schema_id for each in whole_topic(shared, topic)}
+    assert written == {ids[f"{topic}-value"]}
+    assert min(ids.values()) == 2
 
 
 def test_without_its_topics_it_says_what_to_do(broker: Broker, tmp_path: Path) -> None:

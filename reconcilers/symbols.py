@@ -1,0 +1,72 @@
+"""Records of one source object with a symbol that nobody here knows, in a field that decides: facet ENUM of check 43.
+
+Such a record is applied, the field reads UNKNOWN: an entry in a state that nobody knows is not approved. Ingest tells
+in the order of each record's versions when one begins and when it ends.
+"""
+
+from __future__ import annotations
+
+from heapq import nsmallest
+from typing import Any, Final, NamedTuple
+
+from tieout.reconcilers.changes import Change, Op
+from tieout.reconcilers.timeline import FOREVER
+
+# The entity of a change that says so (UPSERT), or that it is over (DELETE). Its key is the record's id at the source,
+# its subject the object; it asserts `fields`, their names joined by '|'.
+SYMBOL: Final = "unknown_symbol"
+
+
+class _Record(NamedTuple):
+    """Since which commit, as of which commit, and in which fields, joined by '|'."""
+
+    since: int
+    commit_us: int
+    fields: str
+
+
+class Symbols:
+    """Records of one object by their ids."""
+
+    def __init__(self, records: dict[str, _Record] | None = None) -> None:
+        self._records = records or {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @property
+    def since(self) -> int:
+        """The commit of the first of them."""
+        return min((record.since for record in self._records.values()), default=FOREVER)
+
+    def note(self, change: Change) -> bool:
+        """A record has such a symbol, or has it no longer; whether that is news."""
+        if change.op is Op.DELETE:
+            return self._records.pop(change.key, None) is not None
+        before = self._records.get(change.key)
+        said = _Record(before.since if before else change.commit_us, change.commit_us, str(change.asserted["fields"]))
+        self._records[change.key] = said
+        return said != before
+
+    def emptied(self, commit_us: int) -> bool:
+        """The object was emptied at the source: what is not younger is gone; whether there was any."""
+        before = len(self._records)
+        self._records = {key: said for key, said in self._records.items() if said.commit_us > commit_us}
+        return len(self._records) != before
+
+    def fields(self) -> list[str]:
+        """The fields concerned, by name."""
+        return sorted({name for record in self._records.values() for name in record.fields.split("|")})
+
+    def first(self, most: int) -> list[str]:
+        """Some of the records, in order."""
+        return nsmallest(most, self._records)
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON object; `restore` reads it."""
+        return {key: list(said) for key, said in sorted(self._records.items())}
+
+    @classmethod
+    def restore(cls, value: dict[str, Any]) -> Symbols:
+        """The symbols that `to_record` wrote."""
+        return cls({key: _Record(*said) for key, said in value.items()})
