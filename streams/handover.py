@@ -187,7 +187,8 @@ class Handover:
     def missing_for_s(self) -> float:
         """How long something has been missing; a shard that was fenced comes back with the next assignment."""
         done = sum(watch.read + watch.rebuilt for watch in self._watches.values())
-        if not self.missing or done != self._done:  # a long restore is no lost place as long as it gets on
+        deriving = any(watch.deriving for watch in self._watches.values())
+        if not self.missing or deriving or done != self._done:  # a long restore is no lost place as long as it gets on
             self._without_since_s, self._done = monotonic_s(), done
         return monotonic_s() - self._without_since_s
 

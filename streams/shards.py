@@ -106,7 +106,9 @@ class Shard:
             put(table, key, value)
             if number % _ROWS_A_LOOK == 0:
                 watch.built(_ROWS_A_LOOK)
+        watch.deriving = True
         state.restored()
+        watch.deriving = False
         return cls(place, epoch, state, reconciler, restored.checkpoint)
 
     @property

@@ -239,6 +239,7 @@ class Watch:
         self.read = 0
         self.rows = 0  # to rebuild the state from
         self.rebuilt = 0
+        self.deriving = False  # all rows are in, and what follows from them is worked out: it computes, and will end
         self._keep_on = keep_on
 
     def took(self, records: int) -> None:

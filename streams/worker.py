@@ -40,6 +40,7 @@ EXIT_CONFIGURATION: Final = 3
 EXIT_UNREACHABLE: Final = 4
 PINNED: Final = {"faust-streaming": "0.15.3", "mode-streaming": "0.7.1", "aiokafka": "0.14.0"}
 _STOP_S: Final = 15.0  # then the process ends whatever hangs: supervisors kill after 20
+_STOP_EMPTY_S: Final = 5.0  # of one that holds no place: Faust does not always stop while it is starting
 _BEAT_S: Final = 1.0
 _HUNG_S: Final = 30.0
 _MISSING_S: Final = 60.0  # a place that is ours and that nobody restores
@@ -208,7 +209,7 @@ class _Worker:
             task.add_done_callback(_end_on_error)
         await stop.wait()
         handover.abandon()
-        await _stop(app, tasks)
+        await _stop(app, tasks, holding=bool(checkpointer.held))
         if handover.busy:  # it holds nothing, and what it waits for may take longer than a supervisor does
             log.info("stopped while restoring")
             logging.shutdown()
@@ -238,8 +239,9 @@ class _Worker:
         return Answer(False, f"restoring {handover.progress() or ', '.join(map(str, missing))}")
 
 
-async def _stop(app: WorkerApp, tasks: list[asyncio.Task[Any]]) -> None:
-    last_resort = threading.Timer(_STOP_S, os._exit, [EXIT_AGAIN])
+async def _stop(app: WorkerApp, tasks: list[asyncio.Task[Any]], *, holding: bool) -> None:
+    after_s, code = (_STOP_S, EXIT_AGAIN) if holding else (_STOP_EMPTY_S, 0)  # nothing held is nothing unwritten
+    last_resort = threading.Timer(after_s, os._exit, [code])
     last_resort.daemon = True
     last_resort.start()
     for task in tasks:

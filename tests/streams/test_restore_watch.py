@@ -72,6 +72,19 @@ def test_a_restore_that_is_not_wanted_ends_while_it_rebuilds() -> None:
     assert set(TABLES) == {"counts", "last"}
 
 
+def test_what_follows_from_the_rows_is_worked_out_under_the_eyes_of_the_watch() -> None:
+    seen: list[bool] = []
+    watch = Watch()
+
+    class Seen(CountingState):
+        def restored(self) -> None:
+            seen.append(watch.deriving)
+            super().restored()
+
+    Shard.restored(PLACE, 4, 2, COUNTING._replace(state=Seen), restored(watch, 3))
+    assert (seen, watch.deriving) == ([True], False)
+
+
 def test_abandoned_it_raises_at_the_next_look() -> None:
     handover = holding(Watch())
     generation = handover._generation
@@ -91,5 +104,9 @@ def test_a_place_is_missing_only_while_nothing_gets_on(monkeypatch: pytest.Monke
         now_s += 30
         watch.took(1)
         assert handover.missing_for_s() == 0
+    watch.deriving = True
+    now_s += 61
+    assert handover.missing_for_s() == 0
+    watch.deriving = False
     now_s += 61
     assert handover.missing_for_s() == 61
