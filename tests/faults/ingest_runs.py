@@ -24,7 +24,7 @@ from ingest_records import entry
 from message_table import Case, content, rows
 from registries import Served
 
-from tieout.reconcilers.engine import TABLES
+from tieout.reconcilers.engine import READS, TABLES
 from tieout.reconcilers.entities import Axis
 from tieout.streams import clock, deadletters, topics
 from tieout.streams.frames import decode
@@ -122,10 +122,11 @@ class IngestRun:
 
         wait_until(done, SETTLES_S, "everything read", self.proc.tail)
 
-    def judge(self, applied: Mapping[Origin, Says], dead: set[Origin]) -> None:
+    def judge(self, applied: Mapping[Origin, Says], dead: set[Origin], others: Mapping[Origin, Says]) -> None:
         """Compare frames, what is parked and dead letters with what must have come of each record.
 
-        `applied`: records with what they say; what several of them say must have arrived with one of them.
+        `applied`: records with what they say; what several of them say must have arrived with one of them, or with one
+        of `others`, of which it is not known whether they are applied or wait.
         """
         frames = [decode(message.value() or b"") for message in whole_topic(self.settings, changes_topic(Axis.PROJECT))]
         changes = [change for frame in frames for change in frame.changes]
@@ -134,7 +135,8 @@ class IngestRun:
                    if (value := message.value())}
         letters = {letter.origin for letter in deadletters.read(self.settings).values()}
         expected = {"/".join(map(str, origin)) for origin in dead}
-        said = {each for origin in arrived | waiting for each in applied.get(origin, ())}
+        told = {**others, **applied}
+        said = {each for origin in arrived | waiting for each in told.get(origin, ())}
         said |= {(change.origin[0], change.entity, change.subject, change.seq) for change in changes}
         lost = {origin for origin, says in applied.items() if not says <= said}
         unexpected = letters - expected
@@ -154,6 +156,7 @@ def poison(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int, regis
               enumerate({_section(case): case for case in cases}.values())}
     run = IngestRun(kafka, folder, figures, {topic: dict(section) for section, topic in places.items()}, registry)
     applied: dict[Origin, Says] = {}
+    others: dict[Origin, Says] = {}
     dead: set[Origin] = set()
     try:
         for _ in range(hard):
@@ -163,8 +166,8 @@ def poison(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int, regis
                 at = run.send(places[_section(case)], key, value, headers, case.get("ts", 1_773_164_531_000))
                 if case["fate"] == "dead_lettered":
                     dead.add(at)
-                elif case["fate"] == "applied" and not case.get("known"):
-                    applied[at] = _says(at[0], case)
+                elif case["fate"] == "applied":
+                    (others if case.get("known") else applied)[at] = _says(at[0], case)
                 if chance.random() < 0.005:
                     run.flush()
                     run.kill()
@@ -173,7 +176,7 @@ def poison(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int, regis
         run.settle()
     finally:
         run.proc.close()
-    run.judge(applied, dead)
+    run.judge(applied, dead, others)
 
 
 def registry_down(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int, registry: Served) -> None:
@@ -204,7 +207,7 @@ def registry_down(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int
     finally:
         registry.down = False
         run.proc.close()
-    run.judge(applied, {unknown})
+    run.judge(applied, {unknown}, {})
 
 
 def flood(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int, registry: Served) -> None:
@@ -227,7 +230,7 @@ def flood(kafka: KafkaCluster, folder: Path, figures: Figures, hard: int, regist
         assert run.proc.stop(20) == 0, run.proc.tail()
     finally:
         run.proc.close()
-    run.judge({at: frozenset((at,)) for at in sent}, set())
+    run.judge({at: frozenset((at,)) for at in sent}, set(), {})
     took = _delays_s(run, sent_ms)
     figures.recoveries += [round(quantile(took, share), 2) for share in (0.5, 0.95, 1.0)]
     if quantile(took, 1.0) > STARVES_S:
@@ -252,8 +255,10 @@ def _loud(number: int, data: Mapping[str, Any]) -> bytes:
 
 
 def _says(topic: str, case: Case) -> Says:
-    """Which versions a case brings: of the same object and position at the source, one is as good as another."""
-    return frozenset((topic, each["entity"], each["subject"], each["seq"]) for each in case["changes"])
+    """Which versions a case brings: of the same object and position at the source, one is as good as another; none of
+    an entity that no check reads yet, which goes no further than ingest."""
+    return frozenset((topic, each["entity"], each["subject"], each["seq"]) for each in case["changes"]
+                     if each["entity"] in READS)
 
 
 def _section(case: Case) -> tuple[tuple[str, str], ...]:
