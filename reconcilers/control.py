@@ -188,6 +188,8 @@ class ControlState:
         """Note which records have symbols that nobody knows, or none any more."""
         if change.entity == SYMBOL:
             place = (change.source, change.subject)
+            if change.op is Op.DELETE and place not in self._symbols:
+                return  # nothing to end: no trace of it either, as after a restore
             if self._symbols.setdefault(place, Symbols()).note(change):
                 seen = news.setdefault(place, Symbols())
                 if change.op is Op.UPSERT:
