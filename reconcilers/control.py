@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
 
 from tieout.reconcilers import drift
 from tieout.reconcilers.alarms import Alarms
 from tieout.reconcilers.changes import NEVER, Change, Frame, Op
 from tieout.reconcilers.entities import Axis
+from tieout.reconcilers.findings import Break
 from tieout.reconcilers.kpis import Amount, Cell, Cells
 from tieout.reconcilers.letters import Letters
 from tieout.reconcilers.objects import Object
@@ -24,6 +25,7 @@ _DEFAULT_LIMIT_S: Final = 5_400
 _FATES: Final = ("received", "parked", "filtered", "dead_lettered")
 _NAMED: Final = 50  # of what a finding is about, in its row
 Place = tuple[str, str]  # source, object
+Records = TypeVar("Records", Letters, Symbols)  # of one object
 
 
 def limit_s(policy: Policy, source: str) -> int:
@@ -174,15 +176,19 @@ class ControlState:
                 yield place
 
     def _look_at_letters(self, place: Place, at: int, news: Letters | None) -> Iterator[Outcome]:
-        """Letters open the finding even if they are over already, as gaps do: batches must not matter."""
-        letters, now, key = self._letters[place], self.marks.now_us, "|".join(place)
-        if shown := letters or news:
-            broke = platform.unreadable(*place, len(shown), self._mean_s(key))
-            yield from self._alarms.raise_(platform.SCHEMA, broke, shown.first(_NAMED), len(shown),
+        mean_s, now = self._mean_s("|".join(place)), self.marks.now_us
+        yield from self._tell(place, None, self._letters[place], news, max(at, now), "every record was read after all",
+                              lambda shown: platform.unreadable(*place, len(shown), mean_s))
+
+    def _tell(self, place: Place, facet: str | None, kept: Records, news: Records | None, at: int, reason: str,
+              broke: Callable[[Records], Break]) -> Iterator[Outcome]:
+        """News of an object's records open the finding even if they are over, as gaps do: batches must not matter."""
+        now = self.marks.now_us
+        if shown := kept or news:
+            yield from self._alarms.raise_(platform.SCHEMA, broke(shown), shown.first(_NAMED), len(shown),
                                            onset=shown.since, deadline=shown.since, opened_at=now, now=now)
-        if not letters:
-            yield from self._alarms.clear(platform.SCHEMA, None, key, at=max(at, now), now=now,
-                                          reason="every record was read after all")
+        if not kept:
+            yield from self._alarms.clear(platform.SCHEMA, facet, "|".join(place), at=at, now=now, reason=reason)
 
     def _note_symbols(self, change: Change, news: dict[Place, Symbols]) -> None:
         """Note which records have symbols that nobody knows, or none any more."""
@@ -200,15 +206,9 @@ class ControlState:
                 news.setdefault(place, Symbols())
 
     def _look_at_symbols(self, place: Place, news: Symbols) -> Iterator[Outcome]:
-        """As for letters: what is over already did happen."""
-        symbols, now = self._symbols[place], self.marks.now_us
-        if shown := symbols or news:
-            broke = platform.unknown_symbols(*place, len(shown), shown.fields())
-            yield from self._alarms.raise_(platform.SCHEMA, broke, shown.first(_NAMED), len(shown),
-                                           onset=shown.since, deadline=shown.since, opened_at=now, now=now)
-        if not symbols:
-            yield from self._alarms.clear(platform.SCHEMA, platform.ENUM, "|".join(place), at=now, now=now,
-                                          reason="every symbol is known")
+        yield from self._tell(place, platform.ENUM, self._symbols[place], news, self.marks.now_us,
+                              "every symbol is known",
+                              lambda shown: platform.unknown_symbols(*place, len(shown), shown.fields()))
 
     def _mean_s(self, name: str) -> int | None:
         """The mean quantity of the object's rows, if it has quantities."""

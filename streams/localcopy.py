@@ -30,7 +30,7 @@ from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from tieout.streams.clock import now_us
-from tieout.streams.tables import Place, Restored, Stamp, reread
+from tieout.streams.tables import Place, Restored, Stamp
 from tieout.streams.topics import table_topic
 
 log = logging.getLogger(__name__)
@@ -125,10 +125,6 @@ class Folder:
         finally:
             with suppress(FileNotFoundError):
                 partial.unlink()
-
-    def refresh(self, place: Place, tables: Sequence[str]) -> None:
-        """Bring the place's snapshot up to the end of the changelogs, while nothing is being written to them."""
-        self.save(place, reread(self._client, place, tables, self.load(place)), tables)
 
     def _path(self, place: Place) -> Path:
         return self._folder / f"{place.axis.value}-{place.partition}.tables"

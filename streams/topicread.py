@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from sys import maxsize
 from typing import TYPE_CHECKING, Final
 
@@ -41,20 +41,17 @@ class Ends:
     time never has; and the last record before an end may be a transaction's marker, which is no message. Both count.
     """
 
-    def __init__(self) -> None:
-        self._ends: dict[tuple[str, int], int] = {}
+    def __init__(self, ends: Mapping[tuple[str, int], int] = {}) -> None:
+        """`ends`: the offset behind the last record, of partitions that have any."""
+        self._ends = dict(ends)
 
     @classmethod
     def of(cls, consumer: Consumer, places: Iterable[tuple[str, int]]) -> Ends:
         """Ask for the ends; what cannot be read yet, since its transaction is open, is not before them."""
         from confluent_kafka import TopicPartition
 
-        ends = cls()
-        for place in places:
-            low, end = consumer.get_watermark_offsets(TopicPartition(*place), timeout=_TIMEOUT_S)
-            if end > low:
-                ends._ends[place] = end
-        return ends
+        asked = {place: consumer.get_watermark_offsets(TopicPartition(*place), timeout=_TIMEOUT_S) for place in places}
+        return cls({place: end for place, (low, end) in asked.items() if end > low})
 
     def __len__(self) -> int:
         return len(self._ends)

@@ -14,6 +14,7 @@ from tieout.streams.clock import monotonic_s, now_us
 from tieout.streams.doctor.cluster import ASK_S, metadata
 from tieout.streams.health import Check, State
 from tieout.streams.sources import readings, source_name
+from tieout.streams.topicread import Ends
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, Message
@@ -128,29 +129,23 @@ def newest_records(settings: Settings, known: Any, topics: Iterable[str]) -> dic
         "isolation.level": "read_committed", "log_level": 0,
     }))  # fmt: skip
     try:
-        places = []
+        places, ends = [], {}
         for topic in topics:
             for partition in known.topics[topic].partitions if topic in known.topics else ():
                 low, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), ASK_S)
                 if end > low:
                     places.append(TopicPartition(topic, partition, max(low, end - _SAMPLE)))
+                    ends[topic, partition] = end
         consumer.assign(places)
-        return _newest(_to_the_ends(consumer, len(places)))
+        return _newest(_to_the_ends(consumer, Ends(ends)))
     finally:
         consumer.close()
 
 
-def _to_the_ends(consumer: Consumer, partitions: int) -> Iterator[Message]:
-    from confluent_kafka import KafkaError
-
+def _to_the_ends(consumer: Consumer, ends: Ends) -> Iterator[Message]:
     deadline_s = monotonic_s() + 2 * ASK_S
-    while partitions and monotonic_s() < deadline_s:
-        for message in consumer.consume(500, 0.2):
-            error = message.error()
-            if error is None:
-                yield message
-            elif error.code() == KafkaError._PARTITION_EOF:
-                partitions -= 1
+    while ends and monotonic_s() < deadline_s:
+        yield from filter(ends.take, consumer.consume(500, 0.2))
 
 
 def _newest(messages: Iterable[Message]) -> dict[str, Sample]:

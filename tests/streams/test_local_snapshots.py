@@ -60,12 +60,17 @@ def whole(client: dict[str, Any]) -> dict[tuple[str, str], Any]:
     return {(table, key): value for table, key, value in restored.rows.items()}
 
 
+def refresh(client: dict[str, Any], folder: Folder) -> None:
+    """As a worker does."""
+    folder.save(PLACE, reread(client, PLACE, TABLES, folder.load(PLACE)), TABLES)
+
+
 def written(client: dict[str, Any], folder: Folder) -> Owner:
     """An owner that wrote two checkpoints and a snapshot of them."""
     owner = Owner(client)
     owner.writer.write(owner.apply("a", "b", "c"))
     owner.writer.write(owner.apply("a"))
-    folder.refresh(PLACE, TABLES)
+    refresh(client, folder)
     return owner
 
 
@@ -101,7 +106,7 @@ def test_killed_between_snapshot_and_checkpoint(client: dict[str, Any], tmp_path
     Owner(client)  # its fence aborts that transaction
     found = Found(client, folder)
     assert found.rows["counts", "a"] == 2
-    folder.refresh(PLACE, TABLES)
+    refresh(client, folder)
     assert Found(client, folder).rows == found.rows == whole(client)
 
 
@@ -110,7 +115,7 @@ def test_a_snapshot_grows_by_what_followed(client: dict[str, Any], tmp_path: Pat
     owner = written(client, folder)
     for _ in range(3):
         owner.writer.write(owner.apply("a", "e"))
-        folder.refresh(PLACE, TABLES)
+        refresh(client, folder)
         found = Found(client, folder)
         assert found.watch.read == 0
         assert found.rows == whole(client)
