@@ -206,8 +206,8 @@ class ControlState:
                 news.setdefault(place, Symbols())
 
     def _look_at_symbols(self, place: Place, news: Symbols) -> Iterator[Outcome]:
-        yield from self._tell(place, platform.ENUM, self._symbols[place], news, self.marks.now_us,
-                              "every symbol is known",
+        symbols = self._symbols[place]
+        yield from self._tell(place, platform.ENUM, symbols, news, symbols.over, "every symbol is known",
                               lambda shown: platform.unknown_symbols(*place, len(shown), shown.fields()))
 
     def _mean_s(self, name: str) -> int | None:

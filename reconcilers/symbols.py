@@ -9,7 +9,7 @@ from __future__ import annotations
 from heapq import nsmallest
 from typing import Any, Final, NamedTuple
 
-from tieout.reconcilers.changes import Change, Op
+from tieout.reconcilers.changes import NEVER, Change, Op
 from tieout.reconcilers.timeline import FOREVER
 
 # The entity of a change that says so (UPSERT), or that it is over (DELETE). Its key is the record's id at the source,
@@ -28,8 +28,9 @@ class _Record(NamedTuple):
 class Symbols:
     """Records of one object by their ids."""
 
-    def __init__(self, records: dict[str, _Record] | None = None) -> None:
-        self._records = records or {}
+    def __init__(self) -> None:
+        self.over = NEVER  # the latest commit with which one of them ended
+        self._records: dict[str, _Record] = {}
 
     def __len__(self) -> int:
         return len(self._records)
@@ -42,7 +43,9 @@ class Symbols:
     def note(self, change: Change) -> bool:
         """A record has such a symbol, or has it no longer; whether that is news."""
         if change.op is Op.DELETE:
-            return self._records.pop(change.key, None) is not None
+            ended = self._records.pop(change.key, None) is not None
+            self.over = max(self.over, change.commit_us) if ended else self.over
+            return ended
         before = self._records.get(change.key)
         said = _Record(before.since if before else change.commit_us, change.commit_us, str(change.asserted["fields"]))
         self._records[change.key] = said
@@ -52,7 +55,9 @@ class Symbols:
         """The object was emptied at the source: what is not younger is gone; whether there was any."""
         before = len(self._records)
         self._records = {key: said for key, said in self._records.items() if said.commit_us > commit_us}
-        return len(self._records) != before
+        ended = len(self._records) != before
+        self.over = max(self.over, commit_us) if ended else self.over
+        return ended
 
     def fields(self) -> list[str]:
         """The fields concerned, by name."""
@@ -62,11 +67,14 @@ class Symbols:
         """Some of the records, in order."""
         return nsmallest(most, self._records)
 
-    def to_record(self) -> dict[str, Any]:
-        """A JSON object; `restore` reads it."""
-        return {key: list(said) for key, said in sorted(self._records.items())}
+    def to_record(self) -> list[Any]:
+        """A JSON value; `restore` reads it."""
+        return [self.over, {key: list(said) for key, said in sorted(self._records.items())}]
 
     @classmethod
-    def restore(cls, value: dict[str, Any]) -> Symbols:
+    def restore(cls, value: list[Any]) -> Symbols:
         """The symbols that `to_record` wrote."""
-        return cls({key: _Record(*said) for key, said in value.items()})
+        symbols = cls()
+        symbols.over = value[0]
+        symbols._records = {key: _Record(*said) for key, said in value[1].items()}
+        return symbols

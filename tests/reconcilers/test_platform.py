@@ -207,6 +207,21 @@ def test_43_opens_while_symbols_are_unknown(frames: list[list[Change]], expected
     assert control.found() == expected
 
 
+@pytest.mark.parametrize("ends", [
+    [[symbol("1", "", "10:20"), symbol("2", "", "10:40")]],
+    [[symbol("1", "", "10:20")], [symbol("2", "", "10:40")]],
+    [[symbol("2", "", "10:40")], [symbol("1", "", "10:20")]],
+    [[symbol("2", "", "10:40")], [emptied("10:20")]],
+])
+def test_43_is_over_with_the_last_commit_that_ends_one(ends: list[list[Change]]) -> None:
+    """Whenever it was read, and in which order: else a stream would say another instant than its replay."""
+    control = Control().take(symbol("1"), symbol("2"))
+    for changes in ends:
+        control.take(*changes)
+    [row] = control.rows()
+    assert (row["status"], row["resolved_at"]) == ("RESOLVED_AUTO", at("10:40"))
+
+
 def test_43_names_the_fields_with_unknown_symbols() -> None:
     [row] = Control().take(symbol("1", "state|time_type"), symbol("2")).rows()
     assert "time_entry from TIME/kimai: 2 records have a symbol in state, time_type" in row["explanation"]
