@@ -36,7 +36,7 @@ SETTINGS: Final = Settings()
 READING: Final = Reading(codec("canonical", {}))
 RECONCILER: Final = engine(SETTINGS)
 OUTPUTS: Final = Outputs(encoders())
-TOPICS: Final = tuple(output_topic(output) for output in PUBLISHED)
+TOPICS: Final = tuple(sorted(output_topic(output) for output in PUBLISHED))
 
 
 @contextmanager
@@ -109,7 +109,7 @@ class Ingest:
     @property
     def done(self) -> bool:
         """Whether everything is committed."""
-        return not self._returned() and all(self._next(at) >= len(records) for at, records in self._raw.items())
+        return all(self._next(at) >= len(records) for at, records in self._raw.items()) and not self._returned()
 
     def die(self) -> None:
         self._pipeline = None
@@ -139,7 +139,7 @@ class Ingest:
     def _returned(self) -> list[RawRecord]:
         """What the worker axis says about entries and was not framed yet."""
         return [RawRecord(*record.at, record.number, 0, record.raw_key, record.raw_value)
-                for record in self._world.whole(STANDINGS) if record.number >= self._next(record.at)]
+                for at in self._world.partitions[STANDINGS] for record in self._world.log[at][self._next(at) :]]
 
     def _next(self, at: Partition) -> int:
         return self._world.committed.get(("ingest", at), 0)
@@ -272,8 +272,11 @@ class Sink:
         """One batch of some partitions; the disk may be full."""
         batch: list[Record] = []
         for at, records in self._outputs():
-            if self._world.chance.random() < 0.5:
-                batch += records[self.offsets.get(at, 0) :][: self._world.chance.choice((1, 20, 200))]
+            offset = self.offsets.get(at, 0)
+            if offset < len(records) and self._world.chance.random() < 0.5:
+                batch += records[offset : offset + self._world.chance.choice((1, 20, 200))]
+        if not batch:
+            return
         self._world.at("before the store's transaction")
         if self._world.chance.random() < 0.05:
             return  # no room: nothing is written, the same records come again
@@ -288,4 +291,4 @@ class Sink:
             self.offsets[record.at] = record.offset() + 1
 
     def _outputs(self) -> list[tuple[Partition, list[Record]]]:
-        return [(at, records) for at, records in sorted(self._world.log.items()) if at[0] in TOPICS]
+        return [(at, self._world.log[at]) for topic in TOPICS for at in self._world.partitions[topic]]

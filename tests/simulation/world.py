@@ -7,6 +7,7 @@ embedded one, which shows what was produced before a crash and fences nobody.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from random import Random
@@ -62,6 +63,7 @@ class World:
     def __init__(self, chance: Random, crashes: float, *, atomic: bool, wide: int) -> None:
         self.chance, self.atomic, self.wide = chance, atomic, wide
         self.log: dict[Partition, list[Record]] = defaultdict(list)
+        self.partitions: dict[str, list[Partition]] = defaultdict(list)  # those of a topic that have records, in order
         self.committed: dict[tuple[str, Partition], int] = {}  # (group, partition) -> next offset
         self.fences: Counter[str] = Counter()  # transactional id -> the newest producer
         self.crashed: Counter[str] = Counter()  # by point
@@ -79,15 +81,16 @@ class World:
         if partition < 0:
             partition = crc32(key or b"") % self.wide
         records = self.log[topic, partition]
+        if not records:
+            insort(self.partitions[topic], (topic, partition))
         pairs = headers.items() if isinstance(headers, dict) else headers or ()
         records.append(Record((topic, partition), len(records), key, value, tuple(pairs)))
         return records[-1]
 
     def whole(self, topic: str) -> Iterator[Record]:
         """Everything in a topic."""
-        for at in sorted(self.log):
-            if at[0] == topic:
-                yield from list(self.log[at])
+        for at in list(self.partitions[topic]):
+            yield from list(self.log[at])
 
 
 class Producer:
