@@ -41,7 +41,7 @@ def of_versions(facts: Facts, record: Record) -> set[Subject]:
         for (source, subject), history in record.histories.items():
             for view in history.views() if len(history.versions()) > 1 else ():
                 former = Record(record.entity, record.key)
-                former.histories[source, subject] = History((Version("", view.commit_us, False, view.attributes),))
+                former.keep(source, subject, History((Version("", view.commit_us, False, view.attributes),)))
                 found |= of_record(facts, former)
     return found
 
@@ -228,7 +228,8 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 # -- the other direction -------------------------------------------------------------------------
 
 
-_WIDE: Final = frozenset(("rate", "legal_entity", "billing_cycle", "alias"))
+_WIDE: Final = ("rate", "legal_entity", "billing_cycle", "alias")
+_WIDE_OF_PLANS: Final = (*_WIDE, "calendar_day")
 
 
 def later_commits(facts: Facts, kind: str, subject: str, instant: int) -> set[int]:
@@ -238,12 +239,8 @@ def later_commits(facts: Facts, kind: str, subject: str, instant: int) -> set[in
 
 
 def _later_masters(facts: Facts, kind: str, subject: str, instant: int) -> set[int]:
-    newer = facts.newer_masters(instant)
-    if not newer:
-        return set()
-    interest = set(_bearing_on(facts, kind, subject))
-    wide = _WIDE | {"calendar_day"} if kind in ("pair", "work") else _WIDE
-    return {commit for commit, identity in newer if identity[0] in wide or identity in interest}
+    return facts.later_commits(instant, _WIDE_OF_PLANS if kind in ("pair", "work") else _WIDE,
+                               _bearing_on(facts, kind, subject))
 
 
 def _of_twins(facts: Facts, key: str, instant: int) -> set[int]:
@@ -276,9 +273,7 @@ def later_of_day(facts: Facts, kind: str, subject: str, instant: int) -> set[int
     else:
         keys = {key for found, key in of_days(facts, [subject]) if found == "entry"}
     found = {commit for key in keys for commit in _commits_of(facts, key) if commit > instant}
-    if facts.newer_masters(instant):
-        found.update(*(_later_masters(facts, "entry", key, instant) for key in keys))
-    return found
+    return found.union(*(_later_masters(facts, "entry", key, instant) for key in keys))
 
 
 def by_meeting(facts: Facts, subjects: Iterable[Subject], instant: int) -> Iterator[tuple[str, str, int]]:

@@ -146,9 +146,9 @@ class AsOf:
 
     def _believe(self, entity: str, views: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
         found: dict[str, Any] = {}
-        order = self.policy.ownership.order
+        orders = self.policy.ownership.orders(entity)
         for attribute in {name for view in views.values() for name in view}:
-            for system in order(entity, attribute):
+            for system in orders[attribute]:
                 if system in views and attribute in views[system]:
                     found[attribute] = views[system][attribute]
                     break
@@ -321,8 +321,8 @@ class AsOf:
         if owner is not None and owner.deleted:
             return {}
         views = {system: view for system in systems if (view := record.view(system, self.instant)) is not None}
-        order = self.policy.ownership.order
-        return {name: next((views[system][name] for system in order("time_entry", name)
+        orders = self.policy.ownership.orders("time_entry")
+        return {name: next((views[system][name] for system in orders[name]
                             if system in views and name in views[system]), None) for name in attributes}
 
     def _entry(self, key: str) -> Entry:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any, Final
 
@@ -29,7 +29,6 @@ KEY_ALIKE: Final = "idempotency key"
 NET_ALIKE: Final = "customer and net"
 _PLACES_OF_ENTRY: Final = frozenset(("worker_no", "project_code", "work_date", "qty_s"))
 _SHARED_TABLES: Final = ("masters", "rates", "assignments")
-_LAST: Final = ("\U0010ffff", "")  # sorts after every record's identity
 Pair = tuple[str, str]  # project code, worker
 
 
@@ -72,7 +71,9 @@ class Facts:
         self.cycles: dict[str, set[str]] = defaultdict(set)  # billing calendar -> cycle keys
         self.shared: dict[Any, Any] = {}  # what worlds at or after `newest` worked out; emptied when a master changes
         self.newest = NEVER  # newest commit, or publication of a rate, among records that subjects share
-        self._commits: list[tuple[int, tuple[str, str]]] = []  # of records other than entries' own, sorted
+        self._commits: dict[str, list[int]] = defaultdict(list)  # of each entity but entries' own; sorted
+        self._newest_commit = NEVER  # of all of these
+        self._horizon = NEVER  # no lane looks at or before it
         self._successor: dict[str, tuple[int, str, bool]] = {}  # code -> since when, which other, merged
         self._root: dict[str, str] = {}
         self._codes: dict[str, set[str]] = {}  # root -> all codes it ever had
@@ -143,8 +144,7 @@ class Facts:
             if change.entity == "alias" and _renames(change.asserted):
                 self._rename(change.asserted, change.commit_us)
             self._index(record, change.asserted)
-            if TABLE_OF[change.entity] != "timesheets":
-                insort(self._commits, (change.commit_us, identity))
+            self._note_commits(record.entity, change.commit_us)
             if TABLE_OF[change.entity] in _SHARED_TABLES:
                 self.newest = max(self.newest, change.commit_us, change.asserted.get("published_at") or NEVER)
                 self.shared = {}
@@ -184,19 +184,32 @@ class Facts:
         return found, "applied"
 
     def _note_deletions(self, record: Record, instants: list[int]) -> None:
-        if TABLE_OF[record.entity] != "timesheets":
-            for instant in instants:
-                place = (instant, (record.entity, record.key))
-                at = bisect_left(self._commits, place)
-                if at == len(self._commits) or self._commits[at] != place:
-                    self._commits.insert(at, place)
+        self._note_commits(record.entity, *instants)
         if TABLE_OF[record.entity] in _SHARED_TABLES:
             self.newest = max(self.newest, *instants, NEVER)
             self.shared = {}
 
-    def newer_masters(self, instant: int) -> list[tuple[int, tuple[str, str]]]:
-        """Commits after the instant of records that more than one subject shares: (commit, identity)."""
-        return self._commits[bisect_right(self._commits, (instant, _LAST)):]
+    def _note_commits(self, entity: str, *instants: int) -> None:
+        if TABLE_OF[entity] != "timesheets":
+            commits = self._commits[entity]
+            for instant in instants:
+                at = bisect_right(commits, instant)
+                if not at or commits[at - 1] != instant:
+                    commits.insert(at, instant)
+            self._newest_commit = max(self._newest_commit, *instants, NEVER)
+
+    def later_commits(self, instant: int, entities: Iterable[str], identities: Iterable[tuple[str, str]]) -> set[int]:
+        """Commits after the instant of all records of the entities, and of the single records; not of entries' own."""
+        since = max(instant, self._horizon)
+        if self._newest_commit <= since:
+            return set()
+        found: set[int] = set()
+        for commits in (self._commits[entity] for entity in entities):
+            found.update(commits[bisect_right(commits, since):])
+        for identity in identities:
+            if record := self.records.get(identity):
+                found.update(commit for commit in record.commits() if commit > since)
+        return found
 
     def days_of_entry(self, key: str) -> Iterator[tuple[str, int]]:
         """Workers and work dates that any versions of the entry asserted."""
@@ -227,7 +240,9 @@ class Facts:
         """Drop what lies before the horizon: no lane will look there again."""
         for of_object in self.objects.values():
             of_object.prune(horizon)
-        del self._commits[: bisect_right(self._commits, (horizon, _LAST))]
+        for commits in self._commits.values():
+            del commits[: bisect_right(commits, horizon)]
+        self._horizon = horizon
 
     def restore(self, value: list[Any]) -> None:
         """Take up a record from a changelog row."""
@@ -244,11 +259,11 @@ class Facts:
                 for _, commit_us, _, said in record.versions():
                     if {"old", "new"} <= said.keys() and (entity == "project" or _renames(said)):
                         self._rename(said, commit_us)
-        newest, commits = self.newest, self._commits
+        newest, self._horizon = self.newest, horizon
         for identity, record in self.records.items():
             entity = identity[0]
             table, index = TABLE_OF[entity], _INDEXERS.get(entity)
-            shared, own = table in _SHARED_TABLES, table == "timesheets"
+            shared, commits = table in _SHARED_TABLES, self._commits[entity] if table != "timesheets" else None
             for version in record.versions():
                 asserted = version.asserted
                 if index:
@@ -257,8 +272,8 @@ class Facts:
                     self.gapped.add(identity)
                 if shared:
                     newest = max(newest, version.commit_us, asserted.get("published_at") or NEVER)
-                if not own and version.commit_us > horizon:
-                    commits.append((version.commit_us, identity))
+                if commits is not None and version.commit_us > horizon:
+                    commits.append(version.commit_us)
             for history in record.histories.values():
                 for said in history.former():  # what dead letters tell stands nowhere else
                     if index:
@@ -268,7 +283,9 @@ class Facts:
                 if history.lost() and any(history.gaps()):
                     self.gapped.add(identity)
         self.newest = newest
-        commits.sort()
+        for of_entity in self._commits.values():
+            of_entity.sort()
+        self._newest_commit = max((of_entity[-1] for of_entity in self._commits.values() if of_entity), default=NEVER)
 
     def _index(self, record: Record, asserted: Any) -> None:
         index = _INDEXERS.get(record.entity)

@@ -21,6 +21,7 @@ from tieout.reconcilers.unknown import Unknown
 from tieout.reconcilers.watermarks import Watermarks
 
 NOTHING_UNKNOWN: Final = Unknown()
+_WORLDS_KEPT: Final = 1_000
 Worlds = Callable[[int], AsOf]  # the world as of an instant
 LifeKey = tuple[str, str | None, str, str]  # code, facet, subject, rule's subject kind
 LaneKey = tuple[str, tuple[str, ...], tuple[str, ...]]  # kind of subject, systems it needs, systems it minds
@@ -50,6 +51,20 @@ class Lane:
             point = heappop(self.due)
             self.queued.discard(point)
             yield point
+
+
+class _Kept(dict[int, AsOf]):
+    """Worlds by instant, for as long as no fact changes: lanes of one subject look at the same instants."""
+
+    def __init__(self, world_at: Worlds) -> None:
+        super().__init__()
+        self._world_at = world_at
+
+    def __missing__(self, instant: int) -> AsOf:
+        if len(self) >= _WORLDS_KEPT:
+            self.clear()
+        world = self[instant] = self._world_at(instant)
+        return world
 
 
 class Step(NamedTuple):
@@ -122,6 +137,7 @@ class Lives:
         A finding may go through two episodes on the way: its state is that of the step until the next one is asked for.
         """
         self._unknown = unknown
+        worlds = _Kept(world_at)
         for lane_key, lane in self.lanes.items():
             systems = {*lane_key[1], *lane_key[2]}
             frontier = self._reach(lane_key, marks, unknown)
@@ -134,7 +150,7 @@ class Lives:
                         lane.push(known, subject)
                     continue
                 lane.frontier = instant  # what is pushed meanwhile is looked at from here on, never earlier
-                world = world_at(instant)
+                world = worlds[instant]
                 for rule in lane.rules:
                     yield from self._look(rule, subject, world, lane, marks, systems)
             lane.frontier = frontier

@@ -58,22 +58,36 @@ source_rate = ["PSA", "TIME"]
 """
 
 
+class Orders(dict[str, tuple[str, ...]]):
+    """The orders of an entity's attributes, looked up once each."""
+
+    def __init__(self, rows: Mapping[str, tuple[str, ...]], otherwise: tuple[str, ...]) -> None:
+        super().__init__()
+        self._rows, self._otherwise = rows, otherwise
+
+    def __missing__(self, attribute: str) -> tuple[str, ...]:
+        found = self[attribute] = self._rows.get(attribute) or self._rows.get("*") or self._otherwise
+        return found
+
+
 @dataclass(frozen=True, slots=True)
 class Ownership:
     """For an entity's attribute, the systems in the order in which their word counts."""
 
     version: int
     table: Mapping[str, Mapping[str, tuple[str, ...]]]
-    _orders: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _orders: dict[str, Orders] = field(default_factory=dict, compare=False, repr=False)
+
+    def orders(self, entity: str) -> Orders:
+        """For each attribute of an entity the systems from the owner down; others are never believed for it."""
+        found = self._orders.get(entity)
+        if found is None:
+            found = self._orders[entity] = Orders(self.table.get(entity, {}), self.table["default"]["*"])
+        return found
 
     def order(self, entity: str, attribute: str) -> tuple[str, ...]:
         """Systems from the owner down; a system that is not named is never believed for the attribute."""
-        found = self._orders.get((entity, attribute))
-        if found is None:
-            rows = self.table.get(entity, {})
-            found = rows.get(attribute) or rows.get("*") or self.table["default"]["*"]
-            self._orders[entity, attribute] = found
-        return found
+        return self.orders(entity)[attribute]
 
     def owner(self, entity: str, attribute: str) -> str:
         """The system whose word is the truth."""

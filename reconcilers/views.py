@@ -7,7 +7,7 @@ A view as of an instant merges the versions committed until then. Deleted record
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Final, Literal, NamedTuple
 
 from tieout.reconcilers import marks
@@ -265,45 +265,49 @@ def _merge(versions: Iterable[Version]) -> View | None:
 class Record:
     """A record of the domain: what each source, under each of its own ids, says about it."""
 
-    __slots__ = ("entity", "histories", "key")
+    __slots__ = ("_of_system", "entity", "histories", "key")
 
     def __init__(self, entity: str, key: str) -> None:
         self.entity = entity
         self.key = key
         self.histories: dict[tuple[str, str], History] = {}
+        self._of_system: dict[str, list[History]] = {}
+
+    def keep(self, source: str, subject: str, history: History) -> History:
+        """Take up the history of a source under one of its ids."""
+        self.histories[source, subject] = history
+        self._of_system.setdefault(source.partition("/")[0], []).append(history)
+        return history
 
     def add(self, change: Change) -> Verdict:
         """Put a change into the history of its source and subject."""
-        return self.histories.setdefault((change.source, change.subject), History()).add(change)
+        history = self.histories.get((change.source, change.subject))
+        if history is None:
+            history = self.keep(change.source, change.subject, History())
+        return history.add(change)
 
     def view(self, system: str, instant: int = FOREVER) -> Mapping[str, Any] | None:
         """What the system says as of an instant; None if it does not know the record, or deleted it."""
-        best = self._newest(system, instant, deleted=False)
-        return best.attributes if best else None
+        last = self.last(system, instant)
+        return None if last is None or last.deleted else last.attributes
 
     def project_at(self, system: str, instant: int) -> str | None:
         """The project by the system's word as of an instant, however long ago."""
-        found = [history.project_at(instant) for (source, _), history in self.histories.items()
-                 if source.partition("/")[0] == system]
+        found = [history.project_at(instant) for history in self._of_system.get(system, ())]
         return max((each for each in found if each), default=(0, None))[1]
 
     def last(self, system: str, instant: int = FOREVER) -> View | None:
-        """The newest view of the system, deleted or not."""
-        live = self._newest(system, instant, deleted=False)
-        return live or self._newest(system, instant, deleted=True)
-
-    def _newest(self, system: str, instant: int, *, deleted: bool) -> View | None:
+        """The newest view of the system; a deleted one where none is alive."""
         best: View | None = None
-        for (source, _), history in self.histories.items():
-            if source.partition("/")[0] == system:
-                view = history.at(instant)
-                if view and view.deleted is deleted and (best is None or view.commit_us >= best.commit_us):
-                    best = view
+        for history in self._of_system.get(system, ()):
+            view = history.at(instant)
+            if view and (best is None or (not view.deleted, view.commit_us) >= (not best.deleted, best.commit_us)):
+                best = view
         return best
 
-    def systems(self) -> set[str]:
+    def systems(self) -> Set[str]:
         """Systems that ever said something."""
-        return {source.partition("/")[0] for source, _ in self.histories}
+        return self._of_system.keys()
 
     def gaps(self) -> Iterator[tuple[str, Span]]:
         """Systems that did not know the record for some time, and when."""
@@ -332,10 +336,9 @@ class Record:
     def marks(self, system: str, instant: int = FOREVER) -> dict[str, int]:
         """The instants of its life at a system, each the earliest of its sources."""
         found: dict[str, int] = {}
-        for (source, _), history in self.histories.items():
-            if source.partition("/")[0] == system:
-                for name, at in history.marks(instant).items():
-                    found[name] = min(at, found.get(name, at))
+        for history in self._of_system.get(system, ()):
+            for name, at in history.marks(instant).items():
+                found[name] = min(at, found.get(name, at))
         return found
 
     def commits(self) -> list[int]:
@@ -353,5 +356,5 @@ class Record:
         """The record that `to_record` wrote."""
         record = cls(value[0], value[1])
         for source, subject, rows, topic, *lost in value[2]:
-            record.histories[source, subject] = History((Version(*row) for row in rows), topic, *lost)
+            record.keep(source, subject, History((Version(*row) for row in rows), topic, *lost))
         return record
