@@ -30,7 +30,7 @@ from tieout.streams.survey import survey
 from tieout.streams.topics import output_topic
 
 FIRMS: Final = 200
-STEPS: Final = 20_000  # of roles, in a run; a hundredth of that is the rule
+STEPS: Final = 100_000  # of roles, in a run; a few hundred are the rule, more where a worker is slow and dies often
 OF_THE_MOMENT: Final = ("updated_at", "version", "opened_at", "as_of", "complete_through")  # when it was noticed
 # KPIs made of detection instants or of the way that the records took.
 OF_THE_WAY: Final = (
