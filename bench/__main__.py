@@ -40,7 +40,7 @@ _LIMIT_S = 600
 def main() -> int:
     options = _options()
     frames = story_frames(options.partitions)
-    rounds = [_round(options, frames) for _ in range(options.rounds)]
+    rounds = [_round(options, frames, number) for number in range(options.rounds)]
     results = {contender: _median([each[contender] for _, each in rounds]) for contender in CONTENDERS}
     machine = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
     about = {"broker": rounds[0][0], "partitions": options.partitions, "rounds": options.rounds, **machine}
@@ -51,12 +51,14 @@ def main() -> int:
     return 0 if report["ratio_cpu"] <= GOAL else 1
 
 
-def _round(options: argparse.Namespace, frames: list[Outgoing]) -> tuple[str, dict[str, dict[str, Any]]]:
-    """The broker's name, and what each contender measured on it."""
+def _round(options: argparse.Namespace, frames: list[Outgoing], number: int) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The broker's name, and what each contender measured on it; each is first in turn, as a new broker is slow."""
+    first = number % len(CONTENDERS)
+    order = [*list(CONTENDERS)[first:], *list(CONTENDERS)[:first]]
     with broker(options.broker) as (name, bootstrap, embedded):
         settings = Settings(kafka=Kafka(client={"bootstrap.servers": bootstrap}, partitions=options.partitions))
         events = prefill(settings, frames, embedded)
-        return name, {contender: _run(contender, events, settings) for contender in CONTENDERS}
+        return name, {contender: _run(contender, events, settings) for contender in order}
 
 
 def _median(measured: list[dict[str, Any]]) -> dict[str, Any]:

@@ -122,12 +122,13 @@ def _row(change: Change, heads: dict[Head, int]) -> list[Any]:
 
 def _changes(record: Mapping[str, Any]) -> tuple[Change, ...]:
     """The changes of a frame of version 2. A backlog is read at the speed of this loop."""
-    made, heads = Change._make, [(entity, Op(op), *rest) for entity, op, *rest in record["h"]]
+    heads = [(entity, Op(op), *rest) for entity, op, *rest in record["h"]]
+    made = tuple.__new__  # what `_make` calls after a look at the length
     changes = []
     for head, key, subject, commit_us, seq, asserted, event_id, offset in record["ch"]:
         entity, op, source, topic, partition = heads[head]
         origin = (topic, partition, offset)
-        changes.append(made((entity, key, op, source, subject, commit_us, seq, asserted, event_id, origin)))
+        changes.append(made(Change, (entity, key, op, source, subject, commit_us, seq, asserted, event_id, origin)))
     return tuple(changes)
 
 

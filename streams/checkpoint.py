@@ -72,6 +72,7 @@ class Writer:
                 "compression.type": "lz4",
                 "partitioner": "murmur2_random",  # what every Java client computes
                 "queue.buffering.max.messages": 1_000_000,
+                "delivery.report.only.error": outputs.on_delivery is None,  # a report of each record that nobody reads
             }
         )
 

@@ -19,18 +19,18 @@ Row = Mapping[str, Any]
 _SMALL: Final = 8_192  # numbers below it are looked up
 _KEPT: Final = 20_000  # codes, states, units and instants come again and again
 _TEXT_BYTES: Final = 32  # ids and what is longer hardly do
-_NUMBER: Final = f"small[value] if 0 <= value < {_SMALL} else number(value)"
+_NUMBER: Final = f"{{0}}small[value] if 0 <= value < {_SMALL} else {{0}}numbers[value << 1]"
 _VALUE: Final = {
     "string": "texts[value]",
     "boolean": "yes if value else no",
-    "int": _NUMBER,
-    "long": _NUMBER,
+    "int": _NUMBER.format(""),
+    "long": _NUMBER.format(""),
 }
 _NULLABLE: Final = {
     "string": "nullable_texts[value]",
     "boolean": "null if value is None else there + (yes if value else no)",
-    "int": f"null if value is None else there + ({_NUMBER})",
-    "long": f"null if value is None else there + ({_NUMBER})",
+    "int": f"null if value is None else {_NUMBER.format('nullable_')}",
+    "long": f"null if value is None else {_NUMBER.format('nullable_')}",
 }
 
 
@@ -96,23 +96,27 @@ def _varint(zigzag: int) -> bytes:
     return bytes(out)
 
 
-_small: Final = [_varint(value << 1) for value in range(_SMALL)]
-_numbers: Final[dict[int, bytes]] = {}
-
-
 def _number(value: int) -> bytes:
     """A number of at most 64 bits, zigzag and of variable length."""
-    zigzag = (value << 1) ^ (value >> 63)  # refuses what is no whole number: 1.0 would be found in a dict
-    known = _numbers.get(zigzag)
-    if known is not None:
-        return known
+    zigzag = (value << 1) ^ (value >> 63)
     if zigzag >> 64:
         raise ValueError(f"{value} does not fit into 64 bits")
-    made = _varint(zigzag)
-    if len(_numbers) >= _KEPT:
-        _numbers.clear()
-    _numbers[zigzag] = made
-    return made
+    return _varint(zigzag)
+
+
+class _Numbers(dict[int, bytes]):
+    """What was written for twice a number before, after `head`. 1.0 would be found as 1, but cannot be shifted."""
+
+    def __init__(self, head: bytes = b"") -> None:
+        super().__init__()
+        self._head = head
+
+    def __missing__(self, twice: int) -> bytes:
+        made = self._head + _number(twice >> 1)
+        if len(self) >= _KEPT:
+            self.clear()
+        self[twice] = made
+        return made
 
 
 def _text(value: str) -> bytes:
@@ -142,7 +146,10 @@ class _Texts(dict[Any, bytes]):
 
 
 _NULL, _THERE = b"\0", b"\2"  # the branch of a union of null and another type
+_small: Final = [_number(value) for value in range(_SMALL)]
 _SPACE: Final[dict[str, Any]] = {
-    "join": b"".join, "small": _small, "number": _number, "yes": b"\1", "no": b"\0", "null": _NULL, "there": _THERE,
+    "join": b"".join, "yes": b"\1", "no": b"\0", "null": _NULL, "there": _THERE,
+    "small": _small, "nullable_small": [_THERE + value for value in _small],
+    "numbers": _Numbers(), "nullable_numbers": _Numbers(_THERE),
     "texts": _Texts(_text), "nullable_texts": _Texts(_nullable_text),
 }  # fmt: skip
