@@ -57,7 +57,6 @@ class ControlState:
         self._letters: dict[Place, Letters] = {}
         self._symbols: dict[Place, Symbols] = {}
         self._dirty: set[Place] = set()  # objects, letters and symbols
-        self._dropped: list[tuple[str, int]] = []  # places and hours whose quantities are forgotten
 
     def apply(self, frame: Frame) -> Iterator[Outcome]:
         """What turned stale, got lost or became unreadable, and what did no longer."""
@@ -220,7 +219,7 @@ class ControlState:
 
     def _judge(self, name: str) -> Iterator[Outcome]:
         hours = self._ledger.quantities.get(name, {})
-        self._dropped += [(name, hour) for hour in self._ledger.forget(name, max(hours, default=0) - drift.KEPT_HOURS)]
+        self._ledger.forget(name, max(hours, default=0) - drift.KEPT_HOURS)
         is_open = self._alarms.is_open(platform.SCHEMA, platform.SEMANTIC, name)
         if not is_open and all(found.total() < drift.ENOUGH_ROWS for found in hours.values()):
             return
@@ -264,9 +263,8 @@ class ControlState:
         """Changelog rows since the last drain."""
         yield "counts", "ledger", ["ledger", self._ledger.to_record()]
         for name, hour, found in self._ledger.drain():
-            yield "counts", f"quantities|{name}|{hour}", ["quantities", name, hour, found]
-        for name, hour in self._dropped:
-            yield "counts", f"quantities|{name}|{hour}", None
+            row = None if found is None else ["quantities", name, hour, found]
+            yield "counts", f"quantities|{name}|{hour}", row
         for place in sorted(self._dirty):
             if (of_object := self._objects.get(place)) is not None:
                 of_object.prune(self.marks.of_source(place[0]))
@@ -278,4 +276,3 @@ class ControlState:
         for key, value in self._alarms.drain():
             yield "findings", key, value
         self._dirty.clear()
-        self._dropped.clear()

@@ -35,8 +35,8 @@ _FREE: Final[Told] = ("", False, False, None)
 
 
 def _minds_staleness(row: dict[str, Any]) -> bool:
-    """Whether a row's state may change when a source turns stale or catches up."""
-    return row["state"] in ("READY", "PROPOSED") or "H19" in row["holds"]
+    """Whether a row may change when a source turns stale or catches up: nothing else holds what is unbilled."""
+    return bool(row["unbilled_s"]) and row["holds"] in ("", "H19")
 
 
 class ProjectState:

@@ -112,17 +112,17 @@ class Ledger:
                 sums["parked"] += number
         return found
 
-    def forget(self, place: str, before_hour: int) -> Iterator[int]:
-        """Drop the quantities of hours before one; the hours dropped."""
+    def forget(self, place: str, before_hour: int) -> None:
+        """Drop the quantities of hours before one."""
         for hour in [hour for hour in self.quantities.get(place, ()) if hour < before_hour]:
             del self.quantities[place][hour]
-            yield hour
+            self.moved.add((place, hour))
 
-    def drain(self) -> Iterator[tuple[str, int, dict[str, int]]]:
-        """Places and hours whose quantities changed since the last call, and these as JSON."""
+    def drain(self) -> Iterator[tuple[str, int, dict[str, int] | None]]:
+        """Places and hours whose quantities changed since the last call, each once; these as JSON, None if dropped."""
         for place, hour in sorted(self.moved):
-            if hour in self.quantities.get(place, ()):
-                yield place, hour, {str(qty): rows for qty, rows in self.quantities[place][hour].items() if rows}
+            found = self.quantities.get(place, {}).get(hour)
+            yield place, hour, None if found is None else {str(qty): rows for qty, rows in found.items() if rows}
         self.moved.clear()
 
     def restore_hour(self, place: str, hour: int, found: Mapping[str, int]) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieout.reconcilers.changes import Change, Frame, Op
-from tieout.reconcilers.drift import ENOUGH_ROWS, judge, median
+from tieout.reconcilers.drift import ENOUGH_ROWS, KEPT_HOURS, judge, median
 from tieout.reconcilers.engine import State, apply, settle
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.objects import ORDER
@@ -359,6 +359,16 @@ def test_a_process_that_is_killed_and_reads_again_counts_everything_once(seed: i
             control.take(tallies=[zombie], producer=f"p{life}")
     expected = {name: log.count(name) for name in FATES} | {"parked": 30 % 3}
     assert control.counted() == {name: number for name, number in expected.items() if number}
+
+
+def test_an_hour_that_is_dropped_and_counted_again_is_one_row_of_the_changelog() -> None:
+    """Twice in one checkpoint, and a restore would miss a row, and go back behind what was published."""
+    control = Control().take(tallies=[rows(0, NORMAL)])
+    control.state.drain()
+    control.take(tallies=[rows(200, NORMAL, HOUR + KEPT_HOURS + 1)])
+    control.take(tallies=[rows(0, NORMAL)], producer="q")
+    places = [place for *place, _ in control.state.drain()]
+    assert len(places) == len({*map(tuple, places)})
 
 
 def test_a_stretch_that_is_read_again_does_not_sample_its_quantities_twice() -> None:

@@ -66,7 +66,9 @@ class Pair:
 
 def as_read(rows: Iterable[tuple[str, str, Any]]) -> Table:
     """Rows by place, as JSON gives them back."""
-    found: Table = {(table, key): value for table, key, value in orjson.loads(orjson.dumps(list(rows)))}
+    written = orjson.loads(orjson.dumps(list(rows)))
+    found: Table = {(table, key): value for table, key, value in written}
+    assert len(found) == len(written), "a key twice: a restore counts keys, and would miss one"
     return found
 
 

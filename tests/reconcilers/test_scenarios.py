@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from firm import Firm, assignment, change, day, entry, fixture, gbp, posted, rate, us
+from firm import Firm, assignment, change, day, entry, fixture, gbp, invoice, posted, rate, us
 
 from tieout.reconcilers.changes import Op
 from tieout.reconcilers.outcomes import Output
@@ -142,6 +142,20 @@ def test_nothing_opens_when_the_stale_source_returns_with_the_record() -> None:
     assert it.findings("TIME_LATE_TO_ERP") == []
     assert it.entry("E1")["state"] == "READY"
     assert it.kpi("unevaluated") == 0
+
+
+def test_whatever_is_unbilled_waits_for_a_stale_source_however_the_entry_stands() -> None:
+    """The row says so whether it was made before the source turned stale or after."""
+    def at(instant: str, sched: str | None = None) -> tuple[str, int, str]:
+        it.take(now=instant, marks={**dict.fromkeys((*MARKS, "ERP"), instant), "SCHED": sched or instant})
+        row = it.entry("E1")
+        return row["state"], row["unbilled_s"], row["holds"]
+
+    it = firm().take(entry("TIME", "E1", "2026-03-10T10:00:00Z"), posted("E1", "2026-03-10T10:30:00Z"),
+                     *invoice("INV1", "2026-03-11T09:00:00Z", covers={"E1": 26_990}, net=112_458))
+    assert at("2026-03-11T10:00:00Z") == ("INVOICED", 10, "")
+    assert at("2026-03-11T12:00:00Z", sched="2026-03-11T10:00:00Z") == ("INVOICED", 10, "H19")
+    assert at("2026-03-11T13:00:00Z") == ("INVOICED", 10, "")
 
 
 def test_a_missing_rate_counts_hours_but_no_money_until_it_is_found() -> None:

@@ -246,7 +246,9 @@ class Worker:
         if not shard.pending_frames:
             return
         try:
-            writer.write(shard.snapshot())
+            snapshot = shard.snapshot()
+            assert len({row[:2] for row in snapshot.rows}) == len(snapshot.rows), f"{place}: a key twice in its rows"
+            writer.write(snapshot)
         except Fenced:
             assert self._world.atomic
             del self._held[place]
