@@ -139,10 +139,10 @@ class AsOf:
 
     def merged(self, record: Record) -> Mapping[str, Any] | None:
         """A record's attributes, each by the word of the first system in the ownership order that asserts it."""
-        views = [(system, view) for system in record.systems() if (view := record.view(system, self.instant))]
+        views = {system: last.attributes for system, last in record.lasts(self.instant).items() if not last.deleted}
         if len(views) < 2:
-            return views[0][1] if views else None
-        return self._believe(record.entity, dict(views))
+            return next(iter(views.values()), None)
+        return self._believe(record.entity, views)
 
     def _believe(self, entity: str, views: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
         found: dict[str, Any] = {}
@@ -316,11 +316,11 @@ class AsOf:
         record = self.facts.get("time_entry", key)
         if record is None:
             return {}
-        systems = record.systems()
-        owner = record.last("TIME" if "TIME" in systems else key.partition(":")[0], self.instant)
+        lasts = record.lasts(self.instant)
+        owner = lasts.get("TIME" if "TIME" in record.systems() else key.partition(":")[0])
         if owner is not None and owner.deleted:
             return {}
-        views = {system: view for system in systems if (view := record.view(system, self.instant)) is not None}
+        views = {system: last.attributes for system, last in lasts.items() if not last.deleted}
         orders = self.policy.ownership.orders("time_entry")
         return {name: next((views[system][name] for system in orders[name]
                             if system in views and name in views[system]), None) for name in attributes}
@@ -330,7 +330,7 @@ class AsOf:
         origin = key.partition(":")[0]
         systems = record.systems() if record else set()
         owner = "TIME" if "TIME" in systems else origin
-        lasts = {system: last for system in systems if record and (last := record.last(system, self.instant))}
+        lasts = record.lasts(self.instant) if record else {}
         views = {system: last.attributes for system, last in lasts.items() if not last.deleted}
         mine = lasts.get(owner)
         deleted = bool(mine and mine.deleted) or bool(lasts and not views)

@@ -82,10 +82,10 @@ class Facts:
 
     def code(self, project_code: str, instant: int = FOREVER, *, merges: bool = True) -> str:
         """The code that the project had at the instant, after the re-keys and, unless left out, merges until then."""
-        seen = set()
-        while project_code not in seen:
+        seen: set[str] = set()
+        while project_code in self._successor and project_code not in seen:
             seen.add(project_code)
-            at, successor, merged = self._successor.get(project_code, (FOREVER, project_code, False))
+            at, successor, merged = self._successor[project_code]
             if at > instant or (merged and not merges):
                 break
             project_code = successor

@@ -67,7 +67,8 @@ def by_week(world: AsOf, rows: Iterable[Staffing], days: Interval) -> dict[int, 
     weeks: dict[int, int] = {}
     for row in rows:
         for day, seconds in planned_s(world, row, days).items():
-            weeks[monday(day)] = weeks.get(monday(day), 0) + seconds
+            first = monday(day)
+            weeks[first] = weeks.get(first, 0) + seconds
     return weeks
 
 

@@ -262,6 +262,15 @@ def _merge(versions: Iterable[Version]) -> View | None:
     return view
 
 
+def _newest(histories: Iterable[History], instant: int) -> View | None:
+    best: View | None = None
+    for history in histories:
+        view = history.at(instant)
+        if view and (best is None or (not view.deleted, view.commit_us) >= (not best.deleted, best.commit_us)):
+            best = view
+    return best
+
+
 class Record:
     """A record of the domain: what each source, under each of its own ids, says about it."""
 
@@ -298,12 +307,17 @@ class Record:
 
     def last(self, system: str, instant: int = FOREVER) -> View | None:
         """The newest view of the system; a deleted one where none is alive."""
-        best: View | None = None
-        for history in self._of_system.get(system, ()):
-            view = history.at(instant)
-            if view and (best is None or (not view.deleted, view.commit_us) >= (not best.deleted, best.commit_us)):
-                best = view
-        return best
+        histories = self._of_system.get(system, ())
+        return histories[0].at(instant) if len(histories) == 1 else _newest(histories, instant)
+
+    def lasts(self, instant: int = FOREVER) -> dict[str, View]:
+        """The same for every system that had said something by then."""
+        found: dict[str, View] = {}
+        for system, histories in self._of_system.items():
+            view = histories[0].at(instant) if len(histories) == 1 else _newest(histories, instant)
+            if view is not None:
+                found[system] = view
+        return found
 
     def systems(self) -> Set[str]:
         """Systems that ever said something."""
