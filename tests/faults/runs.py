@@ -171,13 +171,12 @@ class Run:
 
     # --- workers that come and go ----------------------------------------------------------------------------------
 
-    def rebalanced(self, change: Callable[[], None]) -> None:
-        """Make a change of the group, and wait until some worker has restored what it got."""
+    def rebalanced(self, change: Callable[[], None], asleep: str = "") -> None:
+        """Make a change of the group, and wait until every worker that is awake has restored what it got."""
         before = self._held()
         self.note("worker")
         change()
-        self.pipeline.supervise()
-        wait_until(lambda: self._moved(before), HOLDS_S, "partitions moved", self._tails)
+        wait_until(lambda: self._moved(before, asleep), HOLDS_S, "partitions moved", self._tails)
         self.figures.rebalances += 1
 
     def join(self, name: str) -> None:
@@ -206,16 +205,17 @@ class Run:
         def sleep() -> None:
             proc.signal(signal.SIGSTOP)
 
-        self.rebalanced(sleep)
+        self.rebalanced(sleep, asleep=name)
         time.sleep(self.chance.uniform(0.5, 2.0))
         self.rebalanced(lambda: proc.signal(signal.SIGCONT))
 
     def _held(self) -> dict[str, int]:
-        return {name: proc.log_now().count('"holding ') for name, proc in self.pipeline.procs.items()
-                if name.startswith("worker")}
+        return {name: proc.log.read_text(errors="replace").count('"holding ')
+                for name, proc in self.pipeline.procs.items() if name.startswith("worker")}
 
-    def _moved(self, before: dict[str, int]) -> bool:
-        return any(count > before.get(name, 0) for name, count in self._held().items())
+    def _moved(self, before: dict[str, int], asleep: str) -> bool:
+        self.pipeline.supervise()
+        return all(count > before.get(name, 0) for name, count in self._held().items() if name != asleep)
 
     def _tails(self) -> str:
         return "\n\n".join(proc.tail(8) for proc in self.pipeline.procs.values())
