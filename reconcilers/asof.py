@@ -10,7 +10,7 @@ from tieout.reconcilers.facts import Facts, Pair
 from tieout.reconcilers.policy import Policy
 from tieout.reconcilers.quantities import Rounding
 from tieout.reconcilers.timeline import FOREVER, Interval, day_text, local_day, month, month_label
-from tieout.reconcilers.views import Record
+from tieout.reconcilers.views import Record, View
 
 POSTED = frozenset(("POSTED", "SENT", "PAID"))
 DRAFT = frozenset(("DRAFT", "APPROVED"))
@@ -104,6 +104,11 @@ class Entry:
         return max(0, self.approved_s - self.here.billed_s - self.here.written_off_s)
 
 
+def _alive(lasts: Mapping[str, View]) -> dict[str, Mapping[str, Any]]:
+    """What each system says, of those that have not deleted the record."""
+    return {system: last.attributes for system, last in lasts.items() if not last.deleted}
+
+
 class AsOf:
     """Facts as of `instant`; `clock` is the instant that time-dependent predicates compare with."""
 
@@ -139,7 +144,7 @@ class AsOf:
 
     def merged(self, record: Record) -> Mapping[str, Any] | None:
         """A record's attributes, each by the word of the first system in the ownership order that asserts it."""
-        views = {system: last.attributes for system, last in record.lasts(self.instant).items() if not last.deleted}
+        views = _alive(record.lasts(self.instant))
         if len(views) < 2:
             return next(iter(views.values()), None)
         return self._believe(record.entity, views)
@@ -320,7 +325,7 @@ class AsOf:
         owner = lasts.get("TIME" if "TIME" in record.systems() else key.partition(":")[0])
         if owner is not None and owner.deleted:
             return {}
-        views = {system: last.attributes for system, last in lasts.items() if not last.deleted}
+        views = _alive(lasts)
         orders = self.policy.ownership.orders("time_entry")
         return {name: next((views[system][name] for system in orders[name]
                             if system in views and name in views[system]), None) for name in attributes}
@@ -331,7 +336,7 @@ class AsOf:
         systems = record.systems() if record else set()
         owner = "TIME" if "TIME" in systems else origin
         lasts = record.lasts(self.instant) if record else {}
-        views = {system: last.attributes for system, last in lasts.items() if not last.deleted}
+        views = _alive(lasts)
         mine = lasts.get(owner)
         deleted = bool(mine and mine.deleted) or bool(lasts and not views)
         time = views.get(owner)

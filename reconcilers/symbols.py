@@ -43,9 +43,7 @@ class Symbols:
     def note(self, change: Change) -> bool:
         """A record has such a symbol, or has it no longer; whether that is news."""
         if change.op is Op.DELETE:
-            ended = self._records.pop(change.key, None) is not None
-            self.over = max(self.over, change.commit_us) if ended else self.over
-            return ended
+            return self._ended(self._records.pop(change.key, None) is not None, change.commit_us)
         before = self._records.get(change.key)
         said = _Record(before.since if before else change.commit_us, change.commit_us, str(change.asserted["fields"]))
         self._records[change.key] = said
@@ -55,9 +53,12 @@ class Symbols:
         """The object was emptied at the source: what is not younger is gone; whether there was any."""
         before = len(self._records)
         self._records = {key: said for key, said in self._records.items() if said.commit_us > commit_us}
-        ended = len(self._records) != before
-        self.over = max(self.over, commit_us) if ended else self.over
-        return ended
+        return self._ended(len(self._records) != before, commit_us)
+
+    def _ended(self, any_did: bool, commit_us: int) -> bool:
+        if any_did:
+            self.over = max(self.over, commit_us)
+        return any_did
 
     def fields(self) -> list[str]:
         """The fields concerned, by name."""

@@ -262,7 +262,9 @@ def _merge(versions: Iterable[Version]) -> View | None:
     return view
 
 
-def _newest(histories: Iterable[History], instant: int) -> View | None:
+def _newest(histories: Sequence[History], instant: int) -> View | None:
+    if len(histories) == 1:  # as nearly always
+        return histories[0].at(instant)
     best: View | None = None
     for history in histories:
         view = history.at(instant)
@@ -307,15 +309,13 @@ class Record:
 
     def last(self, system: str, instant: int = FOREVER) -> View | None:
         """The newest view of the system; a deleted one where none is alive."""
-        histories = self._of_system.get(system, ())
-        return histories[0].at(instant) if len(histories) == 1 else _newest(histories, instant)
+        return _newest(self._of_system.get(system, ()), instant)
 
     def lasts(self, instant: int = FOREVER) -> dict[str, View]:
         """The same for every system that had said something by then."""
         found: dict[str, View] = {}
         for system, histories in self._of_system.items():
-            view = histories[0].at(instant) if len(histories) == 1 else _newest(histories, instant)
-            if view is not None:
+            if view := _newest(histories, instant):
                 found[system] = view
         return found
 

@@ -95,10 +95,10 @@ def _object(firm: Firm) -> None:
         return
     firm.say(source, entity, at, "gap", subject="*")
     if firm.chance(0.7):
-        again = (at + timedelta(hours=20)).isoformat()
-        lines = [event for event in lines if event["time"] < again]  # a system does not know what comes
+        again = at + timedelta(hours=20)
+        lines = [event for event in lines if event["time"] < again.isoformat()]  # it does not know what comes
         for event in lines[-firm.random.choice((1, 2, 9)):]:
-            firm.say(source, entity, at + timedelta(hours=20), "snapshot", subject=event["subject"], **event["data"])
+            firm.say(source, entity, again, "snapshot", subject=event["subject"], **event["data"])
         firm.say(source, entity, at + timedelta(hours=21), "snapshot", subject="*")
 
 
