@@ -103,13 +103,15 @@ class Ingest:
 
     def __init__(self, world: World, raw: dict[Partition, list[RawRecord]], sources: dict[str, list[str]]) -> None:
         self._world, self._raw, self._sources = world, raw, sources
+        self._unread = sorted(raw)  # partitions that are not committed to their end
         self._lives = 0
         self._pipeline: Pipeline | None = None
 
     @property
     def done(self) -> bool:
         """Whether everything is committed."""
-        return all(self._next(at) >= len(records) for at, records in self._raw.items()) and not self._returned()
+        self._unread = [at for at in self._unread if self._next(at) < len(self._raw[at])]
+        return not self._unread and not self._returned()
 
     def die(self) -> None:
         self._pipeline = None

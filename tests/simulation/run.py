@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
+from itertools import accumulate
 from random import Random
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +32,7 @@ from tieout.streams.topics import output_topic
 
 FIRMS: Final = 200
 STEPS: Final = 100_000  # of roles, in a run; a few hundred are the rule, more where a worker is slow and dies often
+A_LOOK: Final = 10  # steps between two looks at whether all is done: a look costs as much as most steps
 OF_THE_MOMENT: Final = ("updated_at", "version", "opened_at", "as_of", "complete_through")  # when it was noticed
 # KPIs made of detection instants or of the way that the records took.
 OF_THE_WAY: Final = (
@@ -124,11 +126,11 @@ def _run(world: World, raw: dict[Partition, list[RawRecord]], firm: int, kinds: 
         workers = [kinds.worker(world, roles.PLACES), kinds.worker(world, ())]
         sink = kinds.sink(world)
         actors: list[Ingest | Worker | Sink] = [ingest, *workers, sink]
-        speeds = [world.chance.choice((1, 1, 5, 20)) for _ in actors]
-        for _ in range(STEPS):
-            if ingest.done and all(worker.done for worker in workers) and sink.done:
+        speeds = list(accumulate(world.chance.choice((1, 1, 5, 20)) for _ in actors))
+        for step in range(STEPS):
+            if step % A_LOOK == 0 and ingest.done and all(worker.done for worker in workers) and sink.done:
                 return Ended(workers, sink)
-            actor = world.chance.choices(actors, speeds)[0]
+            actor = world.chance.choices(actors, cum_weights=speeds)[0]
             try:
                 _rebalance(world, workers)
                 if not (isinstance(actor, Ingest) and actor.done) and not (isinstance(actor, Worker) and actor.idle):
