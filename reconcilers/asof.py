@@ -422,11 +422,12 @@ class AsOf:
         return cover.get("sign") or (-1 if header.get("type") == "CREDIT_NOTE" else 1)
 
     def posted_at(self, number: str) -> int:
-        """When an invoice was posted: by its own word, else the commit that said so first."""
+        """When an invoice was posted: by its own word, else the commit that said so first, the ERP's before others'."""
         stated = self.invoice(number).get("posted_at")
         record = self.facts.get("invoice", number)
-        marks = record.marks("ERP", self.instant) if record and stated is None else {}
-        return int(stated if stated is not None else marks.get("posted", marks.get("created", self.instant)))
+        if stated is None and record:
+            stated = record.first("ERP", self.instant, "posted", "created")
+        return self.clock if stated is None else int(stated)
 
     def ever_billed(self, key: str) -> bool:
         """Whether an invoice that covers the entry was posted at any time until the instant."""

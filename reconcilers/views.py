@@ -355,6 +355,14 @@ class Record:
                 found[name] = min(at, found.get(name, at))
         return found
 
+    def first(self, system: str, instant: int, *names: str) -> int | None:
+        """The first of these marks that the system has by then; where it has none, the earliest of another system's."""
+        own = self.marks(system, instant)
+        if own.keys().isdisjoint(names):
+            others = [self.marks(other, instant) for other in self.systems() - {system}]
+            own = {name: min(at) for name in names if (at := [each[name] for each in others if name in each])}
+        return next((own[name] for name in names if name in own), None)
+
     def commits(self) -> list[int]:
         """All commit instants, in no order."""
         return [commit for history in self.histories.values() for commit in history.commits()]

@@ -29,10 +29,13 @@ def _claimed_s(entry: Entry) -> int:
 
 
 def _created(world: AsOf, key: str) -> tuple[int, str]:
-    """When the entry was made at its own system, and its key: of two entries the later one is the double."""
+    """When the entry was made, and its key: of two entries the later one is the double.
+
+    Its own system's word counts; where that has not told yet, the entry was made when another system first showed it.
+    """
     record = world.facts.get("time_entry", key)
-    marks = record.marks(key.partition(":")[0], world.instant) if record else {}
-    return marks.get("created", world.instant), key
+    made = record.first(key.partition(":")[0], world.instant, "created") if record else None
+    return world.clock if made is None else made, key
 
 
 # -- 31 KEY ------------------------------------------------------------------------------------------

@@ -121,6 +121,8 @@ CASES: list[tuple[str, Callable[[], list[Change]], list[Verdict], dict[str, str]
                                            for item in work(number, AT if number == "E1" else LATER, qty_s=14_400)],
      [KEY._replace(key=key, seconds=14_400, minor=-60_000) for key in ("TIME:E2", "TIME:E3")],
      {"E2": "H17", "E3": "H17"}),
+    ("the same work twice, and only the PSA has told of it", lambda: [
+        entry("PSA", "E1", AT), entry("PSA", "E2", LATER)], [KEY], {"E1": "H22", "E2": "H17"}),
     ("another note", lambda: [*work("E1", note_hash="a"), *work("E2", LATER, note_hash="b")], [], {}),
     ("another task", lambda: [*work("E1", wbs_code="1"), *work("E2", LATER, wbs_code="2")], [], {}),
     ("another quantity", lambda: [*work("E1", qty_s=10_800), *work("E2", LATER, qty_s=10_860)], [], {}),
@@ -230,6 +232,12 @@ def test_time_to_bill_stays_with_the_project_that_was_billed() -> None:
     assert left["worked_at"] is not None
     assert it.entry("E1", "FREE")["invoiced_at"] is None
     assert it.kpi("time_to_bill") != 0
+
+
+def test_an_invoice_that_the_psa_posted_has_an_instant_too() -> None:
+    bills = [row._replace(source="PSA/one") for row in invoice("I1", FIRST, covers={"E1": 27_000})]
+    it = Firm().take(*fixture()).take(*work(), *bills).until(END)
+    assert it.entry("E1")["invoiced_at"] == us(FIRST)
 
 
 def _text(instant: int) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from itertools import accumulate
+from pathlib import Path
 from random import Random
 from typing import Any, Final, NamedTuple
 
@@ -82,8 +84,9 @@ def simulate(seed: int, kinds: Kinds = Kinds()) -> Outcome:  # noqa: B008  an im
             passing = {key for key, row in whole.items()
                        if key[0] == "kpi" or row.get("status") == "SUPPRESSED" or row.get("code") == "CDC_GAP"}
             wrong = _differences(*({key: rows[key] for key in rows.keys() - passing} for rows in (whole, found)))
-    except AssertionError as error:
-        wrong = f"AssertionError: {error}"
+    except Exception as error:  # a role that raises would end its process, and so would the one after it
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        wrong = f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
     if wrong and not world.atomic:
         wrong = f"(embedded broker) {wrong}"
     return Outcome(seed, wrong, world.crashed)
