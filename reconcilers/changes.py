@@ -90,6 +90,16 @@ class Frame:
     sources: Mapping[str, list[str]] = field(default_factory=dict)
     tallies: tuple[Tally, ...] = ()
     fresh: tuple[str, ...] = ()  # sources assumed to have kept up with the clock (replay with --assume-fresh)
+    oldest: Mapping[str, int] | None = field(default=None, compare=False)  # `oldest_by_source`, where it is stated
+
+    def oldest_by_source(self) -> Mapping[str, int]:
+        """The earliest commit instant of each source among the changes: whoever makes frames states it for readers."""
+        if self.oldest is not None:
+            return self.oldest
+        found: dict[str, int] = {}
+        for change in self.changes:
+            found[change.source] = min(change.commit_us, found.get(change.source, change.commit_us))
+        return found
 
     def to_record(self) -> dict[str, Any]:
         """A JSON object; `from_record` is its inverse. What many changes share is stated once, under "h"."""
@@ -98,7 +108,7 @@ class Frame:
         return {
             "v": 2, "p": self.producer, "n": self.number, "now": self.now_us, "w": dict(self.watermarks),
             "s": dict(self.sources), "c": [tally.to_record() for tally in self.tallies], "f": list(self.fresh),
-            "h": list(heads), "ch": rows,
+            "h": list(heads), "ch": rows, "l": self.oldest_by_source(),
         }
 
     @classmethod
@@ -110,7 +120,7 @@ class Frame:
                                  "then ingest")
         tallies = map(Tally.from_record, record["c"] if version > 1 else ())  # version 1 had sums instead
         return cls(record["p"], record["n"], record["now"], _VERSIONS[version](record), record["w"], record["s"],
-                   tuple(tallies), tuple(record.get("f", ())))
+                   tuple(tallies), tuple(record.get("f", ())), record.get("l"))
 
 
 def _row(change: Change, heads: dict[Head, int]) -> list[Any]:

@@ -13,7 +13,6 @@ from faust.types import TP
 
 from tieout.reconcilers.changes import Frame, UnknownVersion
 from tieout.reconcilers.entities import Axis
-from tieout.reconcilers.timeline import FOREVER
 from tieout.streams.checkpoint import Checkpointer
 from tieout.streams.clock import monotonic_s, now_us
 from tieout.streams.downstream import Downstream
@@ -199,9 +198,5 @@ class _Transport(driver.Transport):
 
 def _show_latency(frame: Frame) -> None:
     """Observe the oldest change of each source in a frame: one for every change would cost more than it tells."""
-    oldest: dict[str, int] = {}
-    for change in frame.changes:
-        if change.commit_us < oldest.get(change.source, FOREVER):
-            oldest[change.source] = change.commit_us
-    for source, commit_us in oldest.items():
+    for source, commit_us in frame.oldest_by_source().items():
         histogram("tieout_sync_latency_seconds", source=source).observe(max(0, now_us() - commit_us) / 1e6)

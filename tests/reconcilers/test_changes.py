@@ -59,6 +59,14 @@ def test_a_frame_is_read_as_it_was_written(frame: Frame) -> None:
     assert Frame.from_record(json.loads(json.dumps(version_1(frame)))) == replace(frame, tallies=())
 
 
+@given(FRAMES)
+def test_a_frame_states_how_old_the_changes_of_each_source_are(frame: Frame) -> None:
+    found = {source: min(change.commit_us for change in frame.changes if change.source == source)
+             for source in {change.source for change in frame.changes}}
+    for record in (frame.to_record(), version_1(frame), {**frame.to_record(), "l": None}):
+        assert Frame.from_record(json.loads(json.dumps(record))).oldest_by_source() == found
+
+
 @given(CHANGES)
 def test_a_change_is_read_as_it_was_written(change: Change) -> None:
     assert Change.from_record(json.loads(json.dumps(change.to_record()))) == change
