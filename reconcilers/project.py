@@ -475,7 +475,7 @@ class ProjectState:
         self._stale = self._waited_for()
         self._day = local_day(self.marks.now_us) if self.marks.now_us != NEVER else None
         live = self._world(FOREVER, self.marks.now_us)
-        self._dirty_entries = self.facts.entries - self.rows.keys()
+        self._dirty_entries = self._unpublished()
         self._dirty_pairs = self._pairs() - self._counted.keys()
         self._requeue({"entry": self._dirty_entries, "pair": self._dirty_pairs})
         for key, finding in self.lives.findings.items():
@@ -488,6 +488,10 @@ class ProjectState:
         for who, contribution in kpis.of_counts(self.counts, self.lives.healed):
             self.cells.give(who, contribution)
         self.cells.forget_changes()
+
+    def _unpublished(self) -> set[str]:
+        """After a restore, entries of which the changelog does not say what was published."""
+        return self.facts.entries - self.rows.keys()
 
     def _requeue(self, unknown: Mapping[str, set[str]]) -> None:
         """Points that had not been looked at: commits and dues after each lane's frontier.

@@ -25,6 +25,7 @@ from tieout.reconcilers.rules import WORKER_RULES
 READS: Final = frozenset(entity for entity, table in TABLE_OF.items()
                          if table in ("masters", "rates", "assignments") or entity == "time_entry")
 _SUBJECTS: Final = ("entry", "day")
+_NOTHING: Final = (False, False, None)  # told of an entry: neither held nor pending, and no hold was lifted
 
 
 class WorkerState(ProjectState):
@@ -35,7 +36,8 @@ class WorkerState(ProjectState):
 
     def __init__(self, partition: int, partitions: int, policy: Policy) -> None:
         super().__init__(partition, partitions, policy)
-        self._told: dict[str, tuple[bool, bool, int | None]] = {}  # entry -> held, pending, released
+        self._told: dict[str, tuple[bool, bool, int | None]] = {}  # entry -> held, pending, released; most have none
+        self._complete = True  # entries of which the changelog has no row were looked at, and nothing is told of them
         self._version = 0  # counts the frames: after a crash they come again in the same order
 
     def apply(self, frame: Any) -> Iterator[Outcome]:
@@ -78,11 +80,9 @@ class WorkerState(ProjectState):
             standing = self._standing(live, key, entry.project_code)
             told = ("H17" in standing.holds, standing.pending, standing.released)
             (self._pending.add if standing.pending else self._pending.discard)(key)
-            if key not in self.rows:
-                self.rows[key] = {}  # looked at; rows of entries are the project axis's
-                self._dirty_counts.add(("entry", key))
-            if told != self._told.get(key, (False, False, None)):
+            if told != self._told.get(key, _NOTHING):
                 self._told[key] = told
+                self.rows[key] = {}  # there is one to write; rows of entries are the project axis's
                 self._dirty_counts.add(("entry", key))
                 yield Outcome(Output.STANDING, key, self._row(key, *told))
 
@@ -92,13 +92,18 @@ class WorkerState(ProjectState):
 
     def progress(self) -> dict[str, Any]:
         """Counters that no fact can give back."""
-        return {**super().progress(), "version": self._version}
+        return {**super().progress(), "version": self._version, "rows": ROWS_VERSION}
 
     def restore(self, table: str, value: Any) -> None:
         """Take up a changelog row."""
         super().restore(table, value)
         if table == "progress":
             self._version = value["version"]
+            self._complete = value.get("rows") == ROWS_VERSION
+
+    def _unpublished(self) -> set[str]:
+        """Earlier builds wrote a row of every entry that they had looked at, and still earlier ones none."""
+        return set() if self._complete else super()._unpublished()
 
     def _restore_counts(self, kind: str, version: int, subject: str, dues: dict[str, list[int]], *said: Any) -> None:
         """Take up what was told of an entry."""
@@ -110,4 +115,4 @@ class WorkerState(ProjectState):
 
     def _counts_record(self, kind: str, subject: str) -> list[Any]:
         """What was told of an entry, as JSON."""
-        return [kind, ROWS_VERSION, subject, {}, *self._told.get(subject, (False, False, None))]
+        return [kind, ROWS_VERSION, subject, {}, *self._told[subject]]

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
-from firm import SYSTEMS, posted
+from firm import SYSTEMS, Firm, day, entry, fixture, posted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reconcilers.test_orders import Everywhere, Item, eventful, interleave, streams
@@ -162,6 +162,16 @@ def test_both_axes_have_something_to_say() -> None:
     pairs = [pair for seed in range(3) for pair in played(seed).pairs]
     for axis in (Axis.PROJECT, Axis.WORKER):
         assert sum(pair.outcomes for pair in pairs if pair.state.axis is axis)
+
+
+def test_the_worker_axis_writes_rows_only_of_entries_of_which_it_has_told() -> None:
+    """Of most there is nothing to tell; a row of each would be half of what that axis writes."""
+    at, later = "2026-03-10T10:00:00Z", "2026-03-10T11:00:00Z"
+    it = Firm().take(*fixture()).take(
+        entry("TIME", "E1", at, qty_s=30_000), entry("TIME", "E2", later, qty_s=36_000),  # more than a day can hold
+        entry("TIME", "E3", at, work_date=day("2026-03-11"))).until("2026-03-12")
+    [state] = [state for state in it.states if state.axis is Axis.WORKER]
+    assert [key for table, key in as_read(state.drain()) if table == "counts"] == ["entry|TIME:E2"]
 
 
 # -- the control axis ------------------------------------------------------------------------------------------------
