@@ -33,6 +33,7 @@ from tieout.streams.stretches import Orders, Stretches, implausible
 Fate = Literal["received", "parked", "filtered", "dead_lettered"]
 
 _OF_OBJECT: Final = (Op.SNAPSHOT, Op.TRUNCATE)
+_IN_KEY: Final = {name: frozenset(ENTITIES[name].key) for name in ("time_entry", "expense")}  # read there alone
 UNNAMED: Final = "unknown"  # the object of a record that does not say which entity it is about
 NOBODY: Final = "UNKNOWN/unknown"  # the source of a record that does not say where it comes from
 
@@ -359,6 +360,8 @@ class Pipeline:
         return learned + homes
 
     def _send(self, change: Change, place: Place) -> None:
+        if known := _IN_KEY.get(change.entity):
+            change = change._replace(asserted={n: v for n, v in change.asserted.items() if n not in known})
         for partition in self._partitions_of(place):
             self._changes[partition].append(change)
         if change.entity in READS_OF_WORKER:

@@ -74,6 +74,16 @@ def test_a_broadcast_change_goes_to_every_partition_and_a_keyed_one_to_one() -> 
     assert by_entity == {"project": PARTITIONS, "wbs_task": 1}
 
 
+def test_what_the_key_of_an_entry_says_is_not_said_again() -> None:
+    batch = pipeline().take([
+        record("erp", 0, event("project.upserted", ERP, "ACME", {"project_code": "ACME"})),
+        record("time", 0, event("time_entry.upserted", TIME, "1", {
+            "origin_system": "TIME", "origin_id": "1", "project_code": "ACME", "qty_s": 60})),
+    ])
+    said = {change.key: change.asserted for changes in sent([batch]).values() for change in changes}
+    assert said == {"ACME": {"project_code": "ACME"}, "TIME:1": {"project_code": "ACME", "qty_s": 60}}
+
+
 @pytest.mark.parametrize(("raw", "fate"), [
     (record("erp", 0, b"{not json"), "dead_lettered"),
     (record("erp", 0, event("nothing.upserted", ERP, "1", {})), "dead_lettered"),
