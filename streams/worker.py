@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -241,7 +241,7 @@ class _Worker:
 
 async def _stop(app: WorkerApp, tasks: list[asyncio.Task[Any]], *, holding: bool) -> None:
     after_s, code = (_STOP_S, EXIT_AGAIN) if holding else (_STOP_EMPTY_S, 0)  # nothing held is nothing unwritten
-    last_resort = threading.Timer(after_s, os._exit, [code])
+    last_resort = threading.Timer(after_s, _give_up, [after_s, code, asyncio.get_running_loop()])
     last_resort.daemon = True
     last_resort.start()
     for task in tasks:
@@ -250,6 +250,23 @@ async def _stop(app: WorkerApp, tasks: list[asyncio.Task[Any]], *, holding: bool
     await app.stop()
     await asyncio.gather(*tasks, return_exceptions=True)
     last_resort.cancel()
+
+
+def _give_up(after_s: float, code: int, loop: asyncio.AbstractEventLoop) -> None:
+    """End the process although something hangs, and say what. From a thread: the loop may be what hangs."""
+    log.critical("not stopped within %.0f s; ending with %d: what is not written is applied again. Waiting: %s",
+                 after_s, code, "; ".join(sorted({" > ".join(_awaited(task)) for task in asyncio.all_tasks(loop)})))
+    logging.shutdown()
+    os._exit(code)
+
+
+def _awaited(task: asyncio.Task[Any]) -> Iterator[str]:
+    """The coroutines of a task, from the outermost to the one in which it waits."""
+    coroutine: Any = task.get_coro()
+    while coroutine is not None:
+        if name := getattr(coroutine, "__qualname__", None):
+            yield name
+        coroutine = getattr(coroutine, "cr_await", None)
 
 
 def _end_on_error(task: asyncio.Task[Any]) -> None:

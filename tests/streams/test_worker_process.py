@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from registries import Served
 
 from tieout.codecs.framing import unframe
 from tieout.reconcilers.outcomes import Output
+from tieout.streams.handover import EXIT_AGAIN
 from tieout.streams.registry import Registry
 from tieout.streams.schema_check import register_outputs
 from tieout.streams.settings import Settings
@@ -135,6 +138,27 @@ def test_without_a_broker_it_says_so(tmp_path: Path) -> None:
     with harness.workers(harness.settings("127.0.0.1:1"), tmp_path) as (worker,):
         assert worker.process.wait(40) == 4
         assert "no broker answers at 127.0.0.1:1" in worker.log_now()
+
+
+HANGS = """
+import asyncio
+from tieout.streams import worker
+
+class App:
+    async def stop(self):
+        await asyncio.Event().wait()
+
+worker._STOP_S = 0.2
+asyncio.run(worker._stop(App(), [], holding=True))
+"""
+
+
+def test_an_end_that_hangs_is_ended_and_says_where() -> None:
+    """It once ended with 70 and not a word."""
+    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == EXIT_AGAIN
+    assert "not stopped within 0 s" in done.stderr
+    assert "Waiting: _stop > App.stop > Event.wait" in done.stderr
 
 
 def holds(worker: Proc) -> bool:
