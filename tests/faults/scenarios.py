@@ -56,6 +56,7 @@ def kills(run: Run, hard: int) -> None:
 def points(run: Run, hard: int) -> None:
     """kill -9 at named points: what was done just before is durable, or is not, and the next step never came."""
     chosen = run.chance.sample(sorted(POINTS), min(len(POINTS), 4 * hard))
+    chosen.sort(key=lambda point: POINTS[point].role != "ingest")  # whose points come only while there are new records
     with run.feed.playing(0.95, seconds=15.0 * hard):
         for point in chosen:
             run.die_at(point)
