@@ -120,6 +120,19 @@ def invoice(number: str, at: str, state: str = "POSTED", *, net: int = 112_500, 
     return found
 
 
+_LAST = us("2100-01-01")
+
+
+def dated(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """The outcomes; every instant that they state is one of this century."""
+    found = list(outcomes)
+    for outcome in found:
+        for name, value in (outcome.row or {}).items():
+            if name.endswith(("_at", "as_of", "complete_through")) and value is not None:
+                assert 0 <= value < _LAST, f"{outcome.output} {outcome.key}: {name} {value}"
+    return found
+
+
 class Firm:
     """States that take changes and remember what they published."""
 
@@ -158,10 +171,11 @@ class Firm:
         for state in by_worker:
             outcomes = apply(state, replace(frame, changes=seen)) + settle(state)
             back += [standing(outcome.row) for outcome in outcomes if outcome.output is Output.STANDING and outcome.row]
-            self.outcomes += outcomes
+            self.outcomes += dated(outcomes)
         for state in self.states:
             if state not in by_worker:
-                self.outcomes += apply(state, replace(frame, changes=(*frame.changes, *back))) + settle(state)
+                found = apply(state, replace(frame, changes=(*frame.changes, *back))) + settle(state)
+                self.outcomes += dated(found)
         return self
 
     def now(self, output: Output) -> dict[str, dict[str, Any]]:
