@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from tieout.reconcilers.changes import Change, Op
-from tieout.reconcilers.facts import Facts, Pair
+from tieout.reconcilers.facts import Facts, Pair, renames
 from tieout.reconcilers.views import History, Record, Version
 
 Subject = tuple[str, str]  # kind, key
@@ -85,7 +85,7 @@ def _of_project(facts: Facts, record: Record) -> set[Subject]:
 def _of_alias(facts: Facts, record: Record) -> set[Subject]:
     found: set[Subject] = set()
     for attributes in _assertions(record):
-        if attributes.get("entity") == "project":
+        if renames(attributes):
             found |= _of_code(facts, str(attributes["old"])) | _of_code(facts, str(attributes["new"]))
     return found
 

@@ -15,6 +15,7 @@ from tieout.reconcilers.views import Record, View
 POSTED = frozenset(("POSTED", "SENT", "PAID"))
 DRAFT = frozenset(("DRAFT", "APPROVED"))
 GONE = frozenset(("CANCELLED", "DELETED"))
+_ROUNDINGS: dict[str | None, Rounding] = {rounding.value: rounding for rounding in Rounding}
 UNPLACED = "UNKNOWN"  # the project of an entry that nobody has placed yet
 
 
@@ -189,7 +190,7 @@ class AsOf:
             known = (self.merged(record) if record else None) or {}
             found = self.memory["legal", code] = LegalEntity(
                 code, known.get("tz") or self.policy.default_tz, known.get("region") or self.policy.default_region,
-                Rounding(known.get("rounding") or "HALF_AWAY"),
+                _ROUNDINGS.get(known.get("rounding"), Rounding.HALF_AWAY),
                 known.get("materiality_minor") or self.policy.materiality_minor, known.get("base_ccy"),
             )
         return found
@@ -227,10 +228,12 @@ class AsOf:
         for key in sorted(self.facts.cycles.get(calendar, ())) if calendar else ():
             record = self.facts.get("billing_cycle", key)
             row = self.merged(record) if record else None
-            if row and row.get("from") is not None and row["from"] <= day < (row.get("to") or FOREVER):
+            if not row or row.get("from") is None or row.get("to") is None:
+                continue  # whose end nobody knows has no cutoff either
+            days = Interval(row["from"], row["to"])
+            if days.holds(day):
                 cutoff = row.get("cutoff_at")
-                last = local_day(cutoff, row.get("tz")) if cutoff else row["to"] - 1
-                return Cycle(str(row["cycle_no"]), Interval(row["from"], row["to"]), last)
+                return Cycle(str(row["cycle_no"]), days, local_day(cutoff, row.get("tz")) if cutoff else days.end - 1)
         span = month(day)
         return Cycle(month_label(day), span, span.end - 1)
 
@@ -292,6 +295,8 @@ class AsOf:
             return None
         start, end = view.get("from"), view.get("to")
         days = Interval(-FOREVER if start is None else start, FOREVER if end is None else end)
+        if days.start >= FOREVER or days.end <= -FOREVER:
+            return None  # it never begins, or ended before all time
         return Staffing(key, system, pair[0], pair[1], days, view.get("commit") or "HARD", view)
 
     def gone_staffing(self, pair: Pair) -> list[Staffing]:

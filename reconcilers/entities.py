@@ -201,7 +201,7 @@ SOURCED: Final[Mapping[str, Entity]] = {  # those that a source may send
 # Enumerations that decide what becomes of a record: a symbol that nobody knows there is told (check 43).
 GUARDED: Final[Mapping[str, tuple[str, ...]]] = {
     entity.name: tuple(name for name, attribute in entity.attributes.items() if attribute.members and (
-        name in ("state", "type", "method") or name.endswith("_type")))
+        name in ("state", "type", "method", "rounding") or name.endswith("_type")))
     for entity in _ALL
 }
 SYSTEMS: Final = ("ERP", "PSA", "HCM", "CRM", "SCHED", "TIME")

@@ -141,7 +141,7 @@ class Facts:
             record = self.records[identity] = Record(change.entity, change.key)
         verdict, deleted_at = self._add(record, change)
         if verdict != "duplicate":
-            if change.entity == "alias" and _renames(change.asserted):
+            if change.entity == "alias" and renames(change.asserted):
                 self._rename(change.asserted, change.commit_us)
             self._index(record, change.asserted)
             self._note_commits(record.entity, change.commit_us)
@@ -257,7 +257,7 @@ class Facts:
         for (entity, _), record in self.records.items():
             if entity in ("project", "alias"):
                 for _, commit_us, _, said in record.versions():
-                    if {"old", "new"} <= said.keys() and (entity == "project" or _renames(said)):
+                    if {"old", "new"} <= said.keys() and (entity == "project" or renames(said)):
                         self._rename(said, commit_us)
         newest, self._horizon = self.newest, horizon
         for identity, record in self.records.items():
@@ -382,7 +382,8 @@ class Facts:
         self.cycles[record.key.rpartition(":")[0]].add(record.key)
 
 
-def _renames(asserted: Any) -> bool:
+def renames(asserted: Any) -> bool:
+    """Whether an alias names two codes of a project."""
     return asserted.get("entity") == "project" and bool(asserted.get("old")) and bool(asserted.get("new"))
 
 

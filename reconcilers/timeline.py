@@ -18,6 +18,8 @@ DAY: Final = 24 * HOUR
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 FOREVER: Final = 2**62  # an instant, or a day, after all others
+_FIRST_DAY: Final = date.min.toordinal() - _EPOCH_ORDINAL + 2  # with room for any zone
+_LAST_DAY: Final = date.max.toordinal() - _EPOCH_ORDINAL - 2
 
 
 class Interval(NamedTuple):
@@ -52,7 +54,10 @@ def local_day(instant: int, tz: str | None = None) -> int:
 
 @lru_cache(maxsize=65_536)
 def instant_of(day: int, minute: int = 0, tz: str | None = None) -> int:
-    """The instant of a local clock time, `minute` minutes after local midnight of `day`."""
+    """The instant of a local clock time, `minute` minutes after local midnight of `day`; FOREVER, or its negative, of a
+    day that no calendar has."""
+    if not _FIRST_DAY <= day <= _LAST_DAY:
+        return FOREVER if day > 0 else -FOREVER
     local = datetime.combine(as_date(day), datetime.min.time()) + timedelta(minutes=minute)
     return (local.replace(tzinfo=zone(tz)) - _EPOCH) // timedelta(microseconds=1)
 
@@ -72,7 +77,9 @@ def as_date(day: int) -> date:
 
 
 def day_text(day: int) -> str:
-    """ISO text of a day: 2026-03-10."""
+    """ISO text of a day: 2026-03-10; words for one that no calendar has."""
+    if not _FIRST_DAY <= day <= _LAST_DAY:
+        return "no end" if day > 0 else "the beginning"
     return as_date(day).isoformat()
 
 

@@ -12,10 +12,9 @@ from typing import Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import orjson
 
-from tieout.codecs.errors import BadValue, DecodeError, SchemasUnreachable
+from tieout.codecs.errors import DecodeError, SchemasUnreachable
 from tieout.codecs.records import Decoded, RawRecord
 from tieout.reconcilers.changes import Change, Op
-from tieout.reconcilers.drift import LONGEST_DAY_S
 from tieout.reconcilers.engine import READS_OF_WORKER
 from tieout.reconcilers.entities import ENTITIES
 from tieout.reconcilers.lost import LETTER, LINKS, OVER, is_of_letter
@@ -28,7 +27,8 @@ from tieout.streams.deadletters import REPLAYED_FROM, Letter
 from tieout.streams.frames import FRAME_BYTES, FRAME_CHANGES, Framer, Moment, Outgoing, Watermarks
 from tieout.streams.identity import EVERYWHERE, Identity, Need, Place, needs_met_by
 from tieout.streams.parking import Parked, Parking
-from tieout.streams.stretches import Orders, Stretches, implausible
+from tieout.streams.plausible import implausible, open_ended
+from tieout.streams.stretches import Orders, Stretches
 
 Fate = Literal["received", "parked", "filtered", "dead_lettered"]
 
@@ -260,12 +260,10 @@ class Pipeline:
         if not self._stretches.again:
             for change in decoded.changes:
                 self._stretches.now.sample(change)
-        if (wrong := next(filter(implausible, decoded.changes), None)) is not None:
-            error = BadValue(f"qty_s: found {wrong.asserted['qty_s']}, no day is longer than {LONGEST_DAY_S} s")
-            self._reject(record, reading, error, "implausible_quantity", "is it in another unit than the mapping says?",
-                         decoded.changes)
+        if (wrong := next(filter(None, map(implausible, decoded.changes)), None)) is not None:
+            self._reject(record, reading, *wrong, decoded.changes)
             return
-        for change in decoded.changes:
+        for change in map(open_ended, decoded.changes):
             if not self._closed and (change.source, record.topic) not in self._met:
                 self._meet(change.source, record.topic)
                 self.identity.learn_source(change.source, record.topic)

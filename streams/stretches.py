@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tieout.reconcilers.changes import Change, Op
-from tieout.reconcilers.drift import LONGEST_DAY_S
 from tieout.reconcilers.tallies import HOUR_US, LAST_EVENT, Tally
 
 _RECORDS_KEPT: Final = 20_000  # whose last order token is remembered
@@ -108,9 +107,3 @@ class Orders:
     def read_again(self, change: Change) -> None:
         """The object was read again: its order may go back once more."""
         self._told.discard((change.source, change.entity))
-
-
-def implausible(change: Change) -> bool:
-    """Whether a time entry claims more than the longest day has: hours that are minutes, most likely."""
-    qty = change.asserted.get("qty_s") if change.entity == "time_entry" else None
-    return isinstance(qty, int) and abs(qty) > LONGEST_DAY_S

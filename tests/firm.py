@@ -120,16 +120,16 @@ def invoice(number: str, at: str, state: str = "POSTED", *, net: int = 112_500, 
     return found
 
 
-_LAST = us("2100-01-01")
+_FIRST, _LAST = us("1949-12-01"), us("2150-02-01")  # what ingest lets pass, and the deadlines that follow
 
 
 def dated(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """The outcomes; every instant that they state is one of this century."""
+    """The outcomes; every instant that they state is one that something can have happened at."""
     found = list(outcomes)
     for outcome in found:
         for name, value in (outcome.row or {}).items():
             if name.endswith(("_at", "as_of", "complete_through")) and value is not None:
-                assert 0 <= value < _LAST, f"{outcome.output} {outcome.key}: {name} {value}"
+                assert _FIRST <= value < _LAST, f"{outcome.output} {outcome.key}: {name} {value}"
     return found
 
 

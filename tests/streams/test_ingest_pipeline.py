@@ -18,6 +18,7 @@ from tieout.reconcilers.changes import Change
 from tieout.reconcilers.entities import ENTITIES, Axis, Reach
 from tieout.reconcilers.routing import COVERED
 from tieout.reconcilers.tallies import Tally
+from tieout.reconcilers.timeline import FOREVER
 from tieout.streams.identity import Identity
 from tieout.streams.parking import Parked, Parking, position
 from tieout.streams.pipeline import Batch, Limits, Pipeline, Reading
@@ -110,6 +111,25 @@ def test_a_defect_of_a_codec_costs_one_dead_letter_and_stops_nothing() -> None:
     ingest = Pipeline({"t": Reading(Broken(), TIME)}, sources={TIME: ["t/0"]}, partitions=1, producer="p", reads=READS)
     (letter,) = ingest.take([record("t", 7, b"x")]).dead_letters
     assert (letter.origin, letter.reason, letter.value, letter.error) == ("t/0/7", "internal_error", b"x", "KeyError")
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("work_date", "9999-12-31"), ("work_date", "0202-03-10"), ("approved_at", "0001-01-01T00:00:00Z"),
+])
+def test_what_cannot_have_happened_then_is_put_aside(name: str, value: str) -> None:
+    """It would overflow the arithmetic of days, and end every worker that read it."""
+    said = {"origin_system": "TIME", "origin_id": "1", "project_code": "ACME", name: value}
+    [letter] = pipeline().take([record("time", 0, event("time_entry.upserted", TIME, "1", said))]).dead_letters
+    assert (letter.reason, "null_if" in letter.hint) == ("implausible_date", True)
+    assert f"{name}: found {value[:10]}" in letter.message
+    assert "expected a day from 1950-01-01 to 2149-12-31" in letter.message
+
+
+def test_a_period_that_ends_behind_all_calendars_is_open() -> None:
+    said = {"project_code": "ACME", "start": "0001-01-01", "end": "9999-12-31"}
+    batch = pipeline().take([record("erp", 0, event("project.upserted", ERP, "ACME", said))])
+    assert {(change.asserted["start"], change.asserted["end"]) for changes in sent([batch]).values()
+            for change in changes} == {(-FOREVER, FOREVER)}
 
 
 def test_a_dead_letter_carries_reason_hint_and_where_it_belongs() -> None:
