@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import orjson
 import pytest
 from firm import Firm, assignment, day, entry, fixture, invoice, posted, us
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tieout.reconcilers.changes import Change, Op
-from tieout.reconcilers.engine import READS
+from tieout.reconcilers.engine import READS, State
 from tieout.reconcilers.entities import ENTITIES, SOURCED, SYSTEMS, Attribute, Kind
+from tieout.reconcilers.policy import Policy
 from tieout.reconcilers.timeline import FOREVER
 from tieout.streams.outputs import encoders
 from tieout.streams.plausible import HAPPENED
@@ -102,6 +104,11 @@ def test_nothing_that_is_typed_stops_a_worker(told: list[Change], known: bool) -
     for output, _, row in it.outcomes:
         if row is not None:
             ENCODERS[output](row)
+    for state in it.states:
+        again = State(state.axis, state.partition, state.partitions, Policy())
+        for table, key, value in orjson.loads(orjson.dumps(state.drain())):
+            again.restore(table, key, value)
+        again.restored()
 
 
 def said(entity: str, key: str, /, **asserted: Any) -> Change:
