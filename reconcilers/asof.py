@@ -228,11 +228,10 @@ class AsOf:
         for key in sorted(self.facts.cycles.get(calendar, ())) if calendar else ():
             record = self.facts.get("billing_cycle", key)
             row = self.merged(record) if record else None
-            if not row or row.get("from") is None or row.get("to") is None:
-                continue  # whose end nobody knows has no cutoff either
-            days = Interval(row["from"], row["to"])
-            if days.holds(day):
-                cutoff = row.get("cutoff_at")
+            if not row or row.get("from") is None:
+                continue
+            days, cutoff = Interval(row["from"], FOREVER if row.get("to") is None else row["to"]), row.get("cutoff_at")
+            if days.holds(day) and (cutoff or days.end < FOREVER):  # else nobody knows when it is cut off
                 return Cycle(str(row["cycle_no"]), days, local_day(cutoff, row.get("tz")) if cutoff else days.end - 1)
         span = month(day)
         return Cycle(month_label(day), span, span.end - 1)
