@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tieout.reconcilers.asof import AsOf
-from tieout.reconcilers.timeline import SECOND, cutoff_window, local_day
+from tieout.reconcilers.timeline import FOREVER, SECOND, cutoff_window, local_day
 
 
 class Grace(NamedTuple):
@@ -41,7 +41,8 @@ def deadline(world: AsOf, grace: Grace, onset: int, project: Mapping[str, Any]) 
 def at_cutoff(world: AsOf, project: Mapping[str, Any], instant: int) -> bool:
     """Whether the instant lies in the cutoff window of the project's billing cycle, or of the one before."""
     tz = world.legal_entity(project.get("le_code")).tz
-    current = world.cycle(project, local_day(instant, tz))
-    previous = world.cycle(project, current.days.start - 1)
+    cycles = [world.cycle(project, local_day(instant, tz))]
+    if cycles[0].days.start > -FOREVER:
+        cycles.append(world.cycle(project, cycles[0].days.start - 1))
     return any(start <= instant < end for start, end in (
-        cutoff_window(cycle.cutoff_day, world.policy.calendar, tz) for cycle in (current, previous)))
+        cutoff_window(cycle.cutoff_day, world.policy.calendar, tz) for cycle in cycles))

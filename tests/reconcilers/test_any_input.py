@@ -125,6 +125,10 @@ ONCE: Final = {
     "a billing cycle that does not end": [
         said("project", "ACME-24017", billing_calendar_id="MONTHS"), entry("TIME", "E1", AT),
         said("billing_cycle", "MONTHS:1", billing_calendar_id="MONTHS", cycle_no="1", **{"from": day("2026-03-01")})],
+    "a billing cycle that does not begin": [
+        said("project", "ACME-24017", billing_calendar_id="MONTHS"), entry("TIME", "E1", AT, role_code="ZZ"),
+        said("billing_cycle", "MONTHS:1", billing_calendar_id="MONTHS", cycle_no="1",
+             **{"from": -FOREVER, "to": day("2026-04-01")})],
 }
 
 
