@@ -142,7 +142,7 @@ def _reason(world: AsOf, found: Resolution, applied: Rate) -> str:
     hours = {Fraction(day, HOUR_S) for day in (found.rate.day_s, applied.day_s, world.policy.day_s)}
     ratio = applied.per_hour_e6() / found.rate.per_hour_e6()
     same_number = applied.unit != found.rate.unit and applied.rate_e6 == found.rate.rate_e6
-    if same_number or ratio in hours or 1 / ratio in hours:
+    if same_number or ratio in hours or (ratio and 1 / ratio in hours):
         return "DAY_HOUR_UNIT"
     if any(rate.per_hour_e6() == applied.per_hour_e6() for rate in _earlier(world, found)):
         return "UPLIFT_NOT_APPLIED"

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 import pytest
-from firm import Firm, assignment, day, entry, fixture, invoice, posted, us
+from firm import Firm, assignment, day, entry, fixture, gbp, invoice, posted, us
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,6 +125,8 @@ ONCE: Final = {
     "a billing cycle that does not end": [
         said("project", "ACME-24017", billing_calendar_id="MONTHS"), entry("TIME", "E1", AT),
         said("billing_cycle", "MONTHS:1", billing_calendar_id="MONTHS", cycle_no="1", **{"from": day("2026-03-01")})],
+    "a PSA that bills for nothing what has a price": [
+        entry("TIME", "E1", AT), entry("PSA", "E1", AT, source_rate=gbp(0))],
     "a billing cycle that does not begin": [
         said("project", "ACME-24017", billing_calendar_id="MONTHS"), entry("TIME", "E1", AT, role_code="ZZ"),
         said("billing_cycle", "MONTHS:1", billing_calendar_id="MONTHS", cycle_no="1",
