@@ -33,7 +33,7 @@ from tieout.streams.stretches import Orders, Stretches
 Fate = Literal["received", "parked", "filtered", "dead_lettered"]
 
 _OF_OBJECT: Final = (Op.SNAPSHOT, Op.TRUNCATE)
-_IN_KEY: Final = {name: frozenset(ENTITIES[name].key) for name in ("time_entry", "expense")}  # read there alone
+_IN_KEY: Final = {"time_entry": frozenset(ENTITIES["time_entry"].key)}  # read there alone
 UNNAMED: Final = "unknown"  # the object of a record that does not say which entity it is about
 NOBODY: Final = "UNKNOWN/unknown"  # the source of a record that does not say where it comes from
 

@@ -6,18 +6,17 @@ open; where it says when something happened, nobody can know what was meant, and
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Final, NamedTuple
 
 from tieout.codecs.errors import BadValue
+from tieout.codecs.values import day_number
 from tieout.reconcilers.changes import Change
 from tieout.reconcilers.drift import LONGEST_DAY_S
 from tieout.reconcilers.entities import ENTITIES, Entity, Kind
 from tieout.reconcilers.timeline import DAY, FOREVER, as_date, day_text, instant_text
 
-_EPOCH: Final = date(1970, 1, 1)
-FIRST: Final = (date(1950, 1, 1) - _EPOCH).days
-END: Final = (date(2150, 1, 1) - _EPOCH).days  # exclusive
+FIRST: Final = day_number("1950-01-01")
+END: Final = day_number("2150-01-01")  # exclusive
 HAPPENED: Final = ("work_date", "accounting_date", "incurred_date", "invoice_date", "rate_date", "day")
 _NONE: Final = "does the source mean none by it? Then the mapping says so with `null_if`"
 _UNIT: Final = "is it in another unit than the mapping says?"

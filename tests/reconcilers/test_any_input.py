@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
 import pytest
 from firm import Firm, assignment, day, entry, fixture, gbp, invoice, posted, us
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reconcilers.test_orders import taken_up
 
 from tieout.reconcilers.changes import Change, Op
-from tieout.reconcilers.engine import READS, State
+from tieout.reconcilers.engine import READS
 from tieout.reconcilers.entities import ENTITIES, SOURCED, SYSTEMS, Attribute, Kind
-from tieout.reconcilers.policy import Policy
 from tieout.reconcilers.timeline import FOREVER
 from tieout.streams.outputs import encoders
 from tieout.streams.plausible import HAPPENED
@@ -105,10 +104,7 @@ def test_nothing_that_is_typed_stops_a_worker(told: list[Change], known: bool) -
         if row is not None:
             ENCODERS[output](row)
     for state in it.states:
-        again = State(state.axis, state.partition, state.partitions, Policy())
-        for table, key, value in orjson.loads(orjson.dumps(state.drain())):
-            again.restore(table, key, value)
-        again.restored()
+        taken_up(state, {(table, key): value for table, key, value in state.drain()})
 
 
 def said(entity: str, key: str, /, **asserted: Any) -> Change:
