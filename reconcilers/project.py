@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
@@ -49,6 +49,7 @@ class ProjectState:
         self.partition, self.partitions, self.policy = partition, partitions, policy
         self.facts = Facts()
         self.marks = Watermarks()
+        self.is_home = self._homes(partition, partitions)
         self.lives = Lives(in_force(self.rules, policy), self.is_home)
         self.cells = Cells(self.axis, partition)
         self.counts: dict[str, dict[str, int]] = {}  # source|object -> applied, duplicate, stale
@@ -68,12 +69,19 @@ class ProjectState:
         self._dirty_entries: set[str] = set()
         self._dirty_pairs: set[str] = set()
 
-    def is_home(self, kind: str, subject: str) -> bool:
-        """Whether this partition speaks for the subject; entries live only here anyway."""
-        if kind == "entry":
-            return True
-        key = subject.rpartition("|")[0] if kind in ("pair", "work") else subject
-        return partition_of(key, self.partitions) == self.partition
+    @staticmethod
+    def _homes(partition: int, partitions: int) -> Callable[[str, str], bool]:
+        """Whether a partition speaks for a (kind, subject); entries live only there anyway.
+
+        A function, as a method that `lives` held would make a cycle of all tables, which outlive their place then.
+        """
+        def is_home(kind: str, subject: str) -> bool:
+            if kind == "entry":
+                return True
+            key = subject.rpartition("|")[0] if kind in ("pair", "work") else subject
+            return partition_of(key, partitions) == partition
+
+        return is_home
 
     def _world(self, instant: int, clock: int | None = None) -> AsOf:
         return AsOf(self.facts, self.policy, instant, clock)

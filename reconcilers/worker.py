@@ -7,7 +7,7 @@ ingest delivers to the entry's home like any other record: the last version coun
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from tieout.reconcilers import affected
@@ -45,9 +45,10 @@ class WorkerState(ProjectState):
         self._version += 1
         yield from super().apply(frame)
 
-    def is_home(self, kind: str, subject: str) -> bool:
+    @staticmethod
+    def _homes(partition: int, partitions: int) -> Callable[[str, str], bool]:
         """Entries and days of workers live only here; everything else is the project axis's."""
-        return kind in _SUBJECTS
+        return lambda kind, subject: kind in _SUBJECTS
 
     def _bearing(self, found: Iterable[affected.Subject]) -> set[affected.Subject]:
         return affected.of_days(self.facts, (key for kind, key in found if kind == "entry"))
