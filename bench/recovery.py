@@ -32,10 +32,11 @@ from bench.frames import story_frames
 from tieout.reconcilers.engine import TABLES, State, apply, settle
 from tieout.reconcilers.entities import Axis
 from tieout.reconcilers.policy import Policy
+from tieout.streams import collector
 from tieout.streams.localcopy import Folder
 from tieout.streams.settings import Kafka, Settings
 from tieout.streams.shards import Reconciler, Shard
-from tieout.streams.tables import CHECKPOINT_KEY, CLAIM_KEY, Checkpoint, Place, Stamp, collector_off, restore
+from tieout.streams.tables import CHECKPOINT_KEY, CLAIM_KEY, Checkpoint, Place, Stamp, restore
 from tieout.streams.topics import LEDGER, changes_topic, table_topic
 
 Row = tuple[str, str, Any]
@@ -135,7 +136,7 @@ def restore_some(settings: Settings, partitions: list[int], folder: Path | None,
     ready.wait()
     begun, cpu = time.perf_counter(), time.process_time()
     reading_s, shards, keys = 0.0, [], 0
-    with collector_off():
+    with collector.off():
         for partition in partitions:
             place, since = Place(Axis.PROJECT, partition), time.perf_counter()
             copy = Folder(folder, settings.kafka_client()).load(place) if folder else None

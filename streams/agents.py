@@ -13,6 +13,7 @@ from faust.types import TP
 
 from tieout.reconcilers.changes import Frame, UnknownVersion
 from tieout.reconcilers.entities import Axis
+from tieout.streams import collector
 from tieout.streams.checkpoint import Checkpointer
 from tieout.streams.clock import monotonic_s, now_us
 from tieout.streams.downstream import Downstream
@@ -79,6 +80,7 @@ class Agents:
         shard = self._checkpointer.shard(place)
         if shard is None:  # not ours any more, or not yet: it comes again
             return
+        collector.sweep()
         await self._judged(shard, decode(event.value), event)
 
     async def _judged(self, shard: Shard, frame: Frame, event: Any) -> None:
@@ -106,6 +108,7 @@ class Agents:
         axis = shard.place.axis.value
         with histogram("tieout_agent_processing_seconds", axis=axis).time():
             shard.apply(offset, frame, event)
+        collector.keep()
         counter("tieout_changes_applied", axis=axis).inc(len(frame.changes))
         _show_latency(frame)
         gauge("tieout_frame_tick_timestamp_seconds", axis=axis).set(frame.now_us / 1e6)

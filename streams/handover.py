@@ -16,13 +16,14 @@ from confluent_kafka import Consumer, TopicPartition
 
 from tieout.reconcilers.changes import UnknownVersion
 from tieout.reconcilers.entities import Axis
+from tieout.streams import collector
 from tieout.streams.checkpoint import Checkpointer, Held, Outputs, Writer
 from tieout.streams.clock import monotonic_s
 from tieout.streams.localcopy import Folder
 from tieout.streams.metrics import counter, forget, gauge, histogram
 from tieout.streams.settings import Settings
 from tieout.streams.shards import Reconciler, Shard
-from tieout.streams.tables import Place, Restored, RestoreError, Watch, collector_off, reread, restore
+from tieout.streams.tables import Place, Restored, RestoreError, Watch, reread, restore
 from tieout.streams.topics import AXES, changes_topic
 
 log = logging.getLogger(__name__)
@@ -136,10 +137,11 @@ class Handover:
         watches = self._watches = {place: Watch(partial(self._check, generation)) for place in places}
         telling = asyncio.create_task(self._tell(watches))
         try:
-            with collector_off():
+            with collector.off():
                 jobs = [loop.run_in_executor(self._pool, self._open, place, watches[place]) for place in places]
                 self._jobs = jobs
                 results = await asyncio.gather(*jobs, return_exceptions=True)
+                self._jobs = []  # all done: they would keep what is dropped later
         finally:
             telling.cancel()
         if generation != self._generation:

@@ -16,11 +16,9 @@ committed, 7.3 above is left out because no checkpoint record followed.
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol, cast
@@ -272,17 +270,6 @@ class Copy(Protocol):
 
     def rows(self) -> Iterator[tuple[str, bytes, bytes, Stamp]]:
         """(table, key, value, stamp) of its rows."""
-
-
-@contextmanager
-def collector_off() -> Iterator[None]:
-    """No looking for cycles while tables are built, and none in them afterwards: they are made of what stays."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -19,6 +18,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tieout.reconcilers.outcomes import Output
+from tieout.streams import collector
 from tieout.streams.agents import Agents, WorkerApp
 from tieout.streams.checkpoint import Checkpointer, Outputs
 from tieout.streams.clock import monotonic_s
@@ -75,20 +75,10 @@ def run(settings: Settings, reconciler: Reconciler | None = None, *, sink: bool 
         log.critical("%s", error)
         return error.code
     mode.loop.use("uvloop")
-    calm_collector()
+    collector.calm()
     sys.setswitchinterval(_SWITCH_S)
     with OpsServer(settings.ops, "worker") as ops, asyncio.Runner() as runner:
         return runner.run(_Worker(settings, reconciler, ops, ids, sink=sink).serve())
-
-
-def calm_collector() -> None:
-    """Look for cycles rarely: tables are large and have none, and every full pass walks them all.
-
-    Python's thresholds spent as much outside the reconcilers as encoding and writing the checkpoints did.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
 
 
 def engine(settings: Settings) -> Reconciler:
