@@ -15,7 +15,7 @@ from tieout.reconcilers.engine import READS, TABLES
 from tieout.reconcilers.entities import Axis
 from tieout.streams import topics
 from tieout.streams.embedded import EmbeddedBroker
-from tieout.streams.frames import FRAME_CHANGES, Outgoing, encode
+from tieout.streams.frames import Outgoing, encode, records_a_batch
 from tieout.streams.pipeline import Pipeline, Reading
 from tieout.streams.settings import Settings
 from tieout.streams.simulate.story import tell
@@ -24,11 +24,10 @@ from tieout.streams.survey import survey
 EVENTS: Final = "bench.events.v1"
 WIDE: Final = (Axis.PROJECT, Axis.WORKER)  # the axes with changes, one after the other on the partitions of EVENTS
 ORDINARY_CHANGELOG: Final = "bench-ordinary-state-changelog"  # as Faust names it
-_RECORDS_A_BATCH: Final = 4 * FRAME_CHANGES  # what ingest takes at once while there is a backlog
 
 
 def story_frames(partitions: int) -> list[Outgoing]:
-    """The frames that ingest makes of the simulator's story, in order."""
+    """The frames that ingest makes of the simulator's story while it is behind, in order."""
     reading = Reading(codec("canonical", {}))
     records = [
         RawRecord(record.topic, record.partition, offset, record.at // 1_000, record.key.encode(), record.value)
@@ -39,8 +38,9 @@ def story_frames(partitions: int) -> list[Outgoing]:
         reads=READS, otherwise=reading, closed=True,
     )  # fmt: skip
     frames: list[Outgoing] = []
-    for first in range(0, len(records), _RECORDS_A_BATCH):
-        frames += pipeline.take(records[first : first + _RECORDS_A_BATCH]).frames
+    at_once = records_a_batch(partitions)
+    for first in range(0, len(records), at_once):
+        frames += pipeline.take(records[first : first + at_once]).frames
     return frames
 
 
