@@ -42,14 +42,18 @@ def main() -> int:
     options = _options()
     frames = story_frames(options.partitions)
     rounds = [_round(options, frames, number) for number in range(options.rounds)]
-    results = {contender: _median([each[contender] for _, each in rounds]) for contender in CONTENDERS}
+    judged = [_judged(results) for _, results in rounds]
     machine = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
     about = {"broker": rounds[0][0], "partitions": options.partitions, "rounds": options.rounds, **machine}
-    report = {**about, **_judged(results)}
+    report = {
+        **about, "goal": GOAL,
+        "contenders": {name: _median([each["contenders"][name] for each in judged]) for name in CONTENDERS},
+        **{f"ratios_{clock}": [each[f"ratio_{clock}"] for each in judged] for clock in ("wall", "cpu")},
+    }
     _print(report)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
-    return 0 if report["ratio_cpu"] <= GOAL else 1
+    return 0 if median(report["ratios_cpu"]) <= GOAL else 1
 
 
 def _round(options: argparse.Namespace, frames: list[Outgoing], number: int) -> tuple[str, dict[str, dict[str, Any]]]:
@@ -71,7 +75,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--broker", choices=["kafka", "embedded"], help="default: Apache Kafka where it can run")
     parser.add_argument("--partitions", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=1, help="run all this often, and take medians")
+    parser.add_argument("--rounds", type=int, default=3, help="run all this often, and take medians")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     return parser.parse_args()
 
@@ -112,6 +116,7 @@ def _run(contender: str, events: int, settings: Settings) -> dict[str, Any]:
 
 
 def _judged(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """One round with what follows from it; a ratio is of runs that were minutes apart, not of medians of all rounds."""
     for result in results.values():
         for clock in ("wall", "cpu"):
             outside_s = result[f"{clock}_s"] - result[f"inside_{clock}_s"]
@@ -119,7 +124,7 @@ def _judged(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         result["changes_per_s"] = result["changes"] / result["wall_s"]
     ours, theirs = results["checkpointed"], results["ordinary"]
     ratios = {f"ratio_{c}": ours[f"outside_{c}_us"] / theirs[f"outside_{c}_us"] for c in ("wall", "cpu")}
-    return {"contenders": results, **ratios, "goal": GOAL}
+    return {"contenders": results, **ratios}
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -136,8 +141,14 @@ def _print(report: dict[str, Any]) -> None:
     if report["load"] > report["cores"] + 1:
         console.print(f"other things run here (load {report['load']}): wall clock says little")
     for clock, words in (("wall", "wall clock"), ("cpu", "processor time")):
-        ratio = report[f"ratio_{clock}"]
-        console.print(f"outside the reconcilers, {words}: 1/{1 / max(ratio, 1e-9):.1f} of ordinary Faust (goal 1/20)")
+        ratios = report[f"ratios_{clock}"]
+        each = f"; round by round {', '.join(map(_inverse, ratios))}" if len(ratios) > 1 else ""
+        found = f"{_inverse(median(ratios))} of ordinary Faust (goal {_inverse(GOAL)}{each})"
+        console.print(f"outside the reconcilers, {words}: {found}")
+
+
+def _inverse(ratio: float) -> str:
+    return f"1/{1 / max(ratio, 1e-9):.3g}"
 
 
 if __name__ == "__main__":

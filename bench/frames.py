@@ -15,7 +15,7 @@ from tieout.reconcilers.engine import READS, TABLES
 from tieout.reconcilers.entities import Axis
 from tieout.streams import topics
 from tieout.streams.embedded import EmbeddedBroker
-from tieout.streams.frames import Outgoing, encode, records_a_batch
+from tieout.streams.frames import FRAME_CHANGES, FRAMES_A_BATCH, Outgoing, encode
 from tieout.streams.pipeline import Pipeline, Reading
 from tieout.streams.settings import Settings
 from tieout.streams.simulate.story import tell
@@ -38,7 +38,7 @@ def story_frames(partitions: int) -> list[Outgoing]:
         reads=READS, otherwise=reading, closed=True,
     )  # fmt: skip
     frames: list[Outgoing] = []
-    at_once = records_a_batch(partitions)
+    at_once = FRAME_CHANGES * FRAMES_A_BATCH
     for first in range(0, len(records), at_once):
         frames += pipeline.take(records[first : first + at_once]).frames
     return frames

@@ -14,7 +14,7 @@ from tieout.reconcilers.tallies import Tally
 
 FRAME_CHANGES: Final = 500
 FRAME_BYTES: Final = 256 * 1024
-_FRAMES_A_BATCH: Final = 16
+FRAMES_A_BATCH: Final = 16  # records that are read at once by an ingest that is behind, in full frames
 
 
 class Outgoing(NamedTuple):
@@ -33,14 +33,6 @@ def encode(frame: Frame) -> bytes:
 def decode(value: bytes) -> Frame:
     """The frame that `encode` wrote; raises ValueError for another version."""
     return Frame.from_record(orjson.loads(value))
-
-
-def records_a_batch(partitions: int, frame_changes: int = FRAME_CHANGES) -> int:
-    """The most records to read at once: what fills a frame of every partition of the two axes that share changes out.
-
-    A quarter of that makes frames of a quarter, and a worker spends as much on a small frame as on a full one.
-    """
-    return frame_changes * min(2 * partitions, _FRAMES_A_BATCH)
 
 
 class Watermarks:

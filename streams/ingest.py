@@ -27,7 +27,7 @@ from tieout.reconcilers.entities import Axis
 from tieout.streams import clock, deadletters, sources
 from tieout.streams.alignment import Alignment, Ends, steps
 from tieout.streams.dependencies import BrokerWatch, expect, saw
-from tieout.streams.frames import records_a_batch
+from tieout.streams.frames import FRAMES_A_BATCH
 from tieout.streams.ingest_metrics import IngestMetrics
 from tieout.streams.ops import Answer, Heartbeat, OpsServer
 from tieout.streams.outbox import PRODUCER, DeliveryFailed, IdMap, Outbox, restore_parking
@@ -226,8 +226,8 @@ class IngestRole:
     def _turn(self) -> None:
         self._alive.beat()
         self._hold(self._pressure.wait())
-        most = records_a_batch(self._settings.kafka.partitions, self._settings.ingest.frame_changes)
-        messages = self._consumer.consume(most, self._settings.ingest.linger_ms / 1_000)
+        messages = self._consumer.consume(self._settings.ingest.frame_changes * FRAMES_A_BATCH,
+                                          self._settings.ingest.linger_ms / 1_000)
         read = [_raw(message) for message in messages if _sound(message)]
         records = [record for record in read if record.topic != STANDINGS]
         back = [record for record in read if record.topic == STANDINGS]  # not on the log clock: it is our own
