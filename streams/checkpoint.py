@@ -60,7 +60,7 @@ class Writer:
             for output, encode in outputs.encoders.items()
         }
         self._on_delivery = outputs.on_delivery
-        self._fenced: Fenced | None = None
+        self._fenced = ""  # what was said; not the exception, whose traceback holds this writer
         self._tables = _Topics(place.axis)
         self._producer = Producer(
             {
@@ -159,14 +159,14 @@ class Writer:
     def _call(self, call: Callable[[], None]) -> None:
         """Turn fencing, which any call may meet, into Fenced."""
         if self._fenced:
-            raise self._fenced
+            raise Fenced(self._fenced)
         try:
             call()
         except KafkaException as error:
             found = self._cause(_kafka_error(error))
             if found.code() in _FENCED:
-                self._fenced = Fenced(f"{self._place}: {found.str()}")
-                raise self._fenced from error
+                self._fenced = f"{self._place}: {found.str()}"
+                raise Fenced(self._fenced) from error
             raise
 
     def _cause(self, error: KafkaError) -> KafkaError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, cast
@@ -269,6 +271,22 @@ def test_what_follows_from_an_error(
     else:
         writer.claim(1)
     assert [NAMES[name] for name in ScriptedProducer.calls] == ["begin", "put", *calls]
+
+
+def test_a_writer_that_was_fenced_is_gone_when_it_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made beside the tables, which the collector does not look through, and its client has threads."""
+    ScriptedProducer.script = [("commit_transaction", FENCED)]
+    monkeypatch.setattr(module, "Producer", ScriptedProducer)
+    writer = Writer({}, "g", PLACE, Outputs(encoders()))
+    seen = weakref.ref(writer)
+    gc.disable()
+    try:
+        with suppress(Fenced):
+            writer.claim(1)
+        del writer
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 def read(client: dict[str, Any], topic: str) -> Iterator[tuple[dict[str, bytes], bytes]]:
