@@ -116,7 +116,7 @@ def _run(contender: str, events: int, settings: Settings) -> dict[str, Any]:
 
 
 def _judged(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """One round with what follows from it; a ratio is of runs that were minutes apart, not of medians of all rounds."""
+    """One round with what follows from it: a ratio compares the runs of one round, never medians of all."""
     for result in results.values():
         for clock in ("wall", "cpu"):
             outside_s = result[f"{clock}_s"] - result[f"inside_{clock}_s"]

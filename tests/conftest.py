@@ -5,6 +5,7 @@ A test that cannot run is skipped with its reason; with `TIEOUT_REQUIRE=all` a s
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -43,6 +44,16 @@ class Broker:
             self.cluster.create(topic, partitions)
         else:
             self.cluster.create(topic, partitions, config)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """The collector looks only when it is told to, as at tables in a worker (ADR 9); what is frozen is given back."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.unfreeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

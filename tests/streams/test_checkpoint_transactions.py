@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 import weakref
@@ -273,20 +272,17 @@ def test_what_follows_from_an_error(
     assert [NAMES[name] for name in ScriptedProducer.calls] == ["begin", "put", *calls]
 
 
+@pytest.mark.usefixtures("no_collector")
 def test_a_writer_that_was_fenced_is_gone_when_it_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is made beside the tables, which the collector does not look through, and its client has threads."""
     ScriptedProducer.script = [("commit_transaction", FENCED)]
     monkeypatch.setattr(module, "Producer", ScriptedProducer)
     writer = Writer({}, "g", PLACE, Outputs(encoders()))
     seen = weakref.ref(writer)
-    gc.disable()
-    try:
-        with suppress(Fenced):
-            writer.claim(1)
-        del writer
-        assert seen() is None
-    finally:
-        gc.enable()
+    with suppress(Fenced):
+        writer.claim(1)
+    del writer
+    assert seen() is None
 
 
 def read(client: dict[str, Any], topic: str) -> Iterator[tuple[dict[str, bytes], bytes]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,13 +17,7 @@ class Node:
         self.other: Node | None = None
 
 
-@pytest.fixture(autouse=True)
-def only_when_told() -> Iterator[None]:
-    """The collector does nothing by itself, and what a test froze is given back."""
-    gc.disable()
-    yield
-    gc.unfreeze()
-    gc.enable()
+pytestmark = pytest.mark.usefixtures("no_collector")
 
 
 def in_a_cycle() -> tuple[Node, weakref.ref[Node]]:
