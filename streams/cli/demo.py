@@ -32,7 +32,7 @@ def demo(
     """Start everything, play, judge. Exit 0 only if every planted fault was caught and none invented."""
     from tieout.streams.demo import Demo, DemoFailed
 
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, also where a shell has that ignored
     port = _usable(port)
     show = Demo(folder, port, hours_per_second, seed, lambda state: None)
     if stay is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -158,6 +159,26 @@ def test_the_whole_demo_is_green(tmp_path: Path) -> None:
     assert {file.name for file in folder.glob("logs/*.log")} == {f"{role}.log" for role in (*app.PIPELINE, "simulate")}
     assert Demo(folder, 0, 1.0, 1, lambda state: None).truth_file.exists()
     assert crew.free_port() > 0
+
+
+def test_a_demo_that_was_started_in_the_background_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    """Shells start such a process with Ctrl-C ignored; SIGTERM is another matter."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the child inherits it
+    try:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "tieout.streams.cli.main", "demo", "--port", "0", "--folder", str(tmp_path / "run")],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    try:
+        until_s = time.monotonic() + 60
+        while not list(tmp_path.glob("run/logs/worker.log")) and time.monotonic() < until_s:
+            time.sleep(0.1)
+        demo.terminate()
+        assert demo.wait(30) == 130
+    finally:
+        demo.kill()
 
 
 def test_up_stops_everything_when_one_role_fails(tmp_path: Path) -> None:
